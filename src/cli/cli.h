@@ -1,0 +1,53 @@
+/*
+ * cli: the command line (L8). main.c holds the table of commands; one file a command.
+ *
+ * stdout carries the result, stderr the rest. Exit codes: enum tsn_exit.
+ */
+#ifndef TOCSIN_CLI_H
+#define TOCSIN_CLI_H
+
+#include "tocsin/base.h"
+
+enum tsn_exit {
+    TSN_EXIT_OK = 0,
+    TSN_EXIT_FAILED = 1,
+    TSN_EXIT_USAGE = 2,
+    TSN_EXIT_INVALID = 3,     /* invalid configuration or rules */
+    TSN_EXIT_UNREACHABLE = 4, /* a dependency */
+    TSN_EXIT_DIFFERENT = 5    /* a check found a difference */
+};
+
+/* A command: argv[0] is its own name, argv[argc] is NULL. Returns an enum tsn_exit. */
+struct tsn_command_line {
+    const char *name;    /* "test rules": two words are matched before one */
+    const char *summary; /* one line for `tocsin help` */
+    int (*run)(int argc, char **argv);
+};
+
+/* ---- options of one command --------------------------------------------------------------- */
+
+enum tsn_option_type { TSN_OPT_FLAG, TSN_OPT_TEXT, TSN_OPT_INT, TSN_OPT_DURATION, TSN_OPT_DOUBLE };
+/* A row: --name, where the value goes, what --help says. FLAG: bool *, TEXT: const char **,
+ * INT: int64_t *, DURATION: int64_t * (ms), DOUBLE: double *. */
+struct tsn_option {
+    const char *name;
+    enum tsn_option_type type;
+    void *value;
+    const char *metavar, *help;
+    int64_t min, max; /* INT and DURATION; both 0: any */
+};
+/*
+ * Parses argv against the table (--name value, --name=value, flags; "--" ends; "-" is an operand), prints help
+ * for --help. --debug CONTEXTS is understood everywhere. Operands are moved to the front of argv[1…].
+ * Returns the number of operands, or -1 after printing an error (exit 2), or -2 after --help.
+ */
+int tsn_cli_parse(int argc, char **argv, const struct tsn_option *options, size_t count, const char *usage,
+                  const char *about_and_examples);
+
+/* Whole file or, for "-", standard input. At most max_bytes. Caller frees. NULL with *error. */
+char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
+
+/* One per command; each is in src/cli/cmd_<name>.c */
+int tsn_cmd_version(int argc, char **argv);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * main: finds the command and runs it. The table is the whole list; `tocsin help` prints it.
+ */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* In the order of `tocsin help`. */
+static const struct tsn_command_line commands[] = {
+    { "version", "version, features and library versions", tsn_cmd_version },
+};
+
+static void print_help(FILE *out)
+{
+    fputs("Tocsin turns event streams on Kafka into incidents.\n\nUsage: tocsin COMMAND [OPTIONS]\n\n", out);
+    for (size_t i = 0; i < TSN_ARRAY_LEN(commands); i++)
+        fprintf(out, "  %-18s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n`tocsin COMMAND --help` tells each one's options with examples.\n"
+          "Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or rules, 4 dependency unreachable,\n"
+          "5 a check found a difference.\n",
+          out);
+}
+
+/* Longest match first: "test rules" before "test". words: how many argv items the name took. */
+static const struct tsn_command_line *find_command(int argc, char **argv, int *words)
+{
+    char two[64] = "";
+
+    if (argc > 2)
+        snprintf(two, sizeof two, "%s %s", argv[1], argv[2]);
+    for (int pass = 2; pass >= 1; pass--)
+        for (size_t i = 0; i < TSN_ARRAY_LEN(commands); i++)
+            if (strcmp(commands[i].name, pass == 2 ? two : argv[1]) == 0) {
+                *words = pass;
+                return &commands[i];
+            }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const struct tsn_command_line *command;
+    int words;
+
+    if (argc < 2) {
+        print_help(stderr);
+        return TSN_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return TSN_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] += 2;
+    command = find_command(argc, argv, &words);
+    if (!command) {
+        fprintf(stderr, "tocsin: no command '%s'; `tocsin help` lists them\n", argv[1]);
+        return TSN_EXIT_USAGE;
+    }
+    return command->run(argc - words, argv + words);
+}

@@ -1,0 +1,148 @@
+/* options: one table per command gives parser and --help. See cli/cli.h. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_options(const struct tsn_option *options, size_t count, const char *usage,
+                          const char *about)
+{
+    printf("Usage: tocsin %s\n\n%s\n", usage, about);
+    if (count)
+        printf("\nOptions:\n");
+    for (size_t i = 0; i < count; i++) {
+        char left[64];
+
+        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].metavar ? " " : "",
+                 options[i].metavar ? options[i].metavar : "");
+        printf("  %-26s %s\n", left, options[i].help);
+    }
+    printf("  %-26s %s\n", "--debug CONTEXTS", "debug lines on stderr for these contexts, or all");
+    printf("  %-26s %s\n", "--help", "this text");
+}
+
+static bool in_range(const struct tsn_option *o, int64_t value)
+{
+    return (!o->min && !o->max) || (value >= o->min && value <= o->max);
+}
+
+/* False after printing why. */
+static bool store(const struct tsn_option *o, const char *text)
+{
+    int64_t number;
+
+    switch (o->type) {
+    case TSN_OPT_FLAG: *(bool *)o->value = true; return true;
+    case TSN_OPT_TEXT: *(const char **)o->value = text; return true;
+    case TSN_OPT_DOUBLE:
+        if (tsn_parse_double(text, strlen(text), o->value))
+            return true;
+        fprintf(stderr, "tocsin: --%s: '%s' is not a number\n", o->name, text);
+        return false;
+    case TSN_OPT_INT:
+        if (!tsn_parse_i64(text, strlen(text), &number)) {
+            fprintf(stderr, "tocsin: --%s: '%s' is not a whole number\n", o->name, text);
+            return false;
+        }
+        break;
+    case TSN_OPT_DURATION:
+    default:
+        if (!tsn_parse_duration(text, strlen(text), &number)) {
+            fprintf(stderr, "tocsin: --%s: '%s' is not a duration such as 30s, 5m, 1h30m\n", o->name, text);
+            return false;
+        }
+        break;
+    }
+    if (!in_range(o, number)) {
+        fprintf(stderr, "tocsin: --%s: %s is outside %lld … %lld\n", o->name, text, (long long)o->min,
+                (long long)o->max);
+        return false;
+    }
+    *(int64_t *)o->value = number;
+    return true;
+}
+
+static const struct tsn_option *find(const struct tsn_option *options, size_t count, const char *name,
+                                     size_t len)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+            return &options[i];
+    return NULL;
+}
+
+int tsn_cli_parse(int argc, char **argv, const struct tsn_option *options, size_t count, const char *usage,
+                  const char *about)
+{
+    static const char *debug;
+    static const struct tsn_option common = { "debug", TSN_OPT_TEXT, &debug, "CONTEXTS", "", 0, 0 };
+    int operands = 0;
+
+    for (int i = 1; i < argc; i++) {
+        const struct tsn_option *o;
+        const char *name, *equals;
+        size_t len;
+
+        if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc)
+                argv[++operands] = argv[i];
+            break;
+        }
+        if (argv[i][0] != '-' || !argv[i][1]) {
+            argv[++operands] = argv[i];
+            continue;
+        }
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_options(options, count, usage, about);
+            return -2;
+        }
+        name = argv[i] + strspn(argv[i], "-");
+        equals = strchr(name, '=');
+        len = equals ? (size_t)(equals - name) : strlen(name);
+        o = find(options, count, name, len);
+        if (!o && len == 5 && memcmp(name, "debug", 5) == 0)
+            o = &common;
+        if (!o) {
+            fprintf(stderr, "tocsin: unknown option '%s'; usage: tocsin %s (--help tells more)\n", argv[i], usage);
+            return -1;
+        }
+        if (o->type != TSN_OPT_FLAG && !equals && i + 1 == argc) {
+            fprintf(stderr, "tocsin: --%s needs a value\n", o->name);
+            return -1;
+        }
+        if (!store(o, o->type == TSN_OPT_FLAG ? NULL : equals ? equals + 1 : argv[++i]))
+            return -1;
+    }
+    if (debug)
+        tsn_log_debug(debug);
+    return operands;
+}
+
+char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error)
+{
+    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    struct tsn_buf text = TSN_BUF_INIT;
+    size_t got;
+
+    if (!in) {
+        tsn_error_set(error, TSN_ERR_IO, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    do {
+        got = fread(tsn_buf_reserve(&text, 65536), 1, 65536, in);
+        text.len += got;
+        text.data[text.len] = '\0';
+    } while (got && text.len <= max_bytes);
+    if (ferror(in))
+        tsn_error_set(error, TSN_ERR_IO, "%s: %s", path, strerror(errno));
+    else if (text.len > max_bytes)
+        tsn_error_set(error, TSN_ERR_LIMIT, "%s: larger than %zu bytes", path, max_bytes);
+    got = !ferror(in) && text.len <= max_bytes;
+    if (in != stdin)
+        fclose(in);
+    if (got)
+        return tsn_buf_take(&text, len);
+    tsn_buf_release(&text);
+    return NULL;
+}

@@ -1,0 +1,335 @@
+/*
+ * labels: immutable, sorted, reference-counted label sets, and their builder.
+ *
+ * A set is one block: header, array of (name, value), text. Its id hashes the canonical bytes
+ * (name_len name value_len value …, lengths as 4 little-endian bytes), which no label text can forge.
+ */
+#include "tocsin/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tsn_labels_builder_init(struct tsn_labels_builder *b)
+{
+    memset(b, 0, sizeof *b);
+    tsn_arena_init(&b->text, 1024);
+}
+
+void tsn_labels_builder_release(struct tsn_labels_builder *b)
+{
+    tsn_free(b->items);
+    tsn_arena_release(&b->text);
+    memset(b, 0, sizeof *b);
+}
+
+void tsn_labels_builder_reset(struct tsn_labels_builder *b)
+{
+    b->len = 0;
+    tsn_arena_reset(&b->text);
+}
+
+static struct tsn_label *builder_find(const struct tsn_labels_builder *b, const char *name, size_t name_len)
+{
+    for (size_t i = 0; i < b->len; i++)
+        if (b->items[i].name_len == name_len && memcmp(b->items[i].name, name, name_len) == 0)
+            return &b->items[i];
+    return NULL;
+}
+
+void tsn_labels_builder_setn(struct tsn_labels_builder *b, const char *name, size_t name_len,
+                             const char *value, size_t value_len)
+{
+    struct tsn_label *label = builder_find(b, name, name_len);
+
+    if (!value_len) {
+        if (label)
+            *label = b->items[--b->len];
+        return;
+    }
+    if (!label) {
+        if (b->len == b->cap)
+            b->items = tsn_vec_grow(b->items, &b->cap, b->len + 1, sizeof *b->items);
+        label = &b->items[b->len++];
+        label->name = tsn_arena_strndup(&b->text, name, name_len);
+        label->name_len = (uint32_t)name_len;
+    }
+    label->value = tsn_arena_strndup(&b->text, value, value_len);
+    label->value_len = (uint32_t)value_len;
+}
+
+void tsn_labels_builder_set(struct tsn_labels_builder *b, const char *name, const char *value)
+{
+    tsn_labels_builder_setn(b, name, strlen(name), value, strlen(value));
+}
+
+void tsn_labels_builder_del(struct tsn_labels_builder *b, const char *name)
+{
+    struct tsn_label *label = builder_find(b, name, strlen(name));
+
+    if (label)
+        *label = b->items[--b->len];
+}
+
+void tsn_labels_builder_from(struct tsn_labels_builder *b, const struct tsn_labels *labels)
+{
+    tsn_labels_builder_reset(b);
+    for (uint32_t i = 0; i < labels->count; i++) {
+        const struct tsn_label *l = &labels->items[i];
+
+        tsn_labels_builder_setn(b, l->name, l->name_len, l->value, l->value_len);
+    }
+}
+
+const char *tsn_labels_builder_get(const struct tsn_labels_builder *b, const char *name)
+{
+    struct tsn_label *label = builder_find(b, name, strlen(name));
+
+    return label ? label->value : NULL;
+}
+
+static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    size_t shorter = a_len < b_len ? a_len : b_len;
+    int order = shorter ? memcmp(a, b, shorter) : 0;
+
+    return order ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct tsn_label *x = a, *y = b;
+
+    return compare_bytes(x->name, x->name_len, y->name, y->name_len);
+}
+
+static void put_u32(struct tsn_buf *out, uint32_t v)
+{
+    unsigned char bytes[4] = { v & 255, v >> 8 & 255, v >> 16 & 255, v >> 24 & 255 };
+
+    tsn_buf_append(out, bytes, sizeof bytes);
+}
+
+static struct tsn_u128 labels_id(const struct tsn_label *items, size_t count)
+{
+    struct tsn_buf canonical = TSN_BUF_INIT;
+    struct tsn_u128 id;
+
+    for (size_t i = 0; i < count; i++) {
+        put_u32(&canonical, items[i].name_len);
+        tsn_buf_append(&canonical, items[i].name, items[i].name_len);
+        put_u32(&canonical, items[i].value_len);
+        tsn_buf_append(&canonical, items[i].value, items[i].value_len);
+    }
+    id = tsn_hash128(tsn_buf_str(&canonical), canonical.len);
+    tsn_buf_release(&canonical);
+    return id;
+}
+
+/* items: sorted and unique. */
+static struct tsn_labels *make(const struct tsn_label *items, size_t count)
+{
+    size_t text = 0;
+    struct tsn_labels *labels;
+    char *to;
+
+    for (size_t i = 0; i < count; i++)
+        text += items[i].name_len + items[i].value_len + 2u;
+    labels = tsn_alloc(sizeof *labels + count * sizeof *items + text);
+    labels->refs = 1;
+    labels->count = (uint32_t)count;
+    to = (char *)&labels->items[count];
+    for (size_t i = 0; i < count; i++) {
+        struct tsn_label *l = &labels->items[i];
+
+        *l = items[i];
+        l->name = memcpy(to, items[i].name, l->name_len);
+        to += l->name_len;
+        *to++ = '\0';
+        l->value = memcpy(to, items[i].value, l->value_len);
+        to += l->value_len;
+        *to++ = '\0';
+    }
+    labels->id = labels_id(labels->items, count);
+    return labels;
+}
+
+struct tsn_labels *tsn_labels_builder_finish(struct tsn_labels_builder *b)
+{
+    struct tsn_labels *labels;
+
+    if (b->len)
+        qsort(b->items, b->len, sizeof *b->items, compare_names);
+    labels = make(b->items, b->len);
+    tsn_labels_builder_reset(b);
+    return labels;
+}
+
+struct tsn_labels *tsn_labels_empty(void)
+{
+    return make(NULL, 0);
+}
+
+struct tsn_labels *tsn_labels_of(const char *name, ...)
+{
+    struct tsn_labels_builder b;
+    struct tsn_labels *labels;
+    va_list args;
+
+    tsn_labels_builder_init(&b);
+    va_start(args, name);
+    for (; name; name = va_arg(args, const char *))
+        tsn_labels_builder_set(&b, name, va_arg(args, const char *));
+    va_end(args);
+    labels = tsn_labels_builder_finish(&b);
+    tsn_labels_builder_release(&b);
+    return labels;
+}
+
+struct tsn_labels *tsn_labels_ref(struct tsn_labels *labels)
+{
+    if (labels)
+        labels->refs++;
+    return labels;
+}
+
+void tsn_labels_unref(struct tsn_labels *labels)
+{
+    if (labels && --labels->refs == 0)
+        tsn_free(labels);
+}
+
+struct tsn_labels *tsn_labels_copy(const struct tsn_labels *labels)
+{
+    return make(labels->items, labels->count);
+}
+
+const struct tsn_label *tsn_labels_find(const struct tsn_labels *labels, const char *name, size_t name_len)
+{
+    uint32_t low = 0, high = labels->count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        const struct tsn_label *l = &labels->items[middle];
+        int order = compare_bytes(l->name, l->name_len, name, name_len);
+
+        if (!order)
+            return l;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+const char *tsn_labels_get(const struct tsn_labels *labels, const char *name)
+{
+    const struct tsn_label *l = tsn_labels_find(labels, name, strlen(name));
+
+    return l ? l->value : NULL;
+}
+
+bool tsn_labels_equal(const struct tsn_labels *a, const struct tsn_labels *b)
+{
+    return a == b || (a->count == b->count && tsn_u128_equal(a->id, b->id));
+}
+
+int tsn_labels_compare(const struct tsn_labels *a, const struct tsn_labels *b)
+{
+    uint32_t shorter = a->count < b->count ? a->count : b->count;
+
+    for (uint32_t i = 0; i < shorter; i++) {
+        const struct tsn_label *x = &a->items[i], *y = &b->items[i];
+        int order = compare_bytes(x->name, x->name_len, y->name, y->name_len);
+
+        if (!order)
+            order = compare_bytes(x->value, x->value_len, y->value, y->value_len);
+        if (order)
+            return order;
+    }
+    return (a->count > b->count) - (a->count < b->count);
+}
+
+bool tsn_label_name_classic(const char *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+
+        if (!letter && !(i && c >= '0' && c <= '9'))
+            return false;
+    }
+    return len > 0;
+}
+
+/* Go's strconv.Quote for the characters that occur: quote, backslash, controls, invalid bytes. */
+static void put_quoted(struct tsn_buf *out, const char *text, size_t len)
+{
+    static const char named[] = "abtnvfr"; /* 7 … 13 */
+    size_t at = 0;
+
+    tsn_buf_putc(out, '"');
+    while (at < len) {
+        unsigned char c = (unsigned char)text[at];
+        uint32_t code_point;
+        size_t width = tsn_utf8_decode(text + at, len - at, &code_point);
+
+        if (!width) {
+            tsn_buf_printf(out, "\\x%02x", c);
+            at++;
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            tsn_buf_printf(out, "\\%c", c);
+        else if (c >= 7 && c <= 13)
+            tsn_buf_printf(out, "\\%c", named[c - 7]);
+        else if (c < 0x20 || c == 0x7f)
+            tsn_buf_printf(out, "\\x%02x", c);
+        else
+            tsn_buf_append(out, text + at, width);
+        at += width;
+    }
+    tsn_buf_putc(out, '"');
+}
+
+void tsn_labels_format(struct tsn_buf *out, const struct tsn_labels *labels)
+{
+    const char *metric = tsn_labels_get(labels, "__name__");
+    bool bare = metric && tsn_label_name_classic(metric, strlen(metric));
+    bool first = true;
+
+    if (bare)
+        tsn_buf_puts(out, metric);
+    if (bare && labels->count == 1)
+        return;
+    tsn_buf_putc(out, '{');
+    for (uint32_t i = 0; i < labels->count; i++) {
+        const struct tsn_label *l = &labels->items[i];
+
+        if (bare && strcmp(l->name, "__name__") == 0)
+            continue;
+        if (!first)
+            tsn_buf_puts(out, ", ");
+        first = false;
+        if (tsn_label_name_classic(l->name, l->name_len))
+            tsn_buf_append(out, l->name, l->name_len);
+        else
+            put_quoted(out, l->name, l->name_len);
+        tsn_buf_putc(out, '=');
+        put_quoted(out, l->value, l->value_len);
+    }
+    tsn_buf_putc(out, '}');
+}
+
+void tsn_labels_json(struct tsn_buf *out, const struct tsn_labels *labels)
+{
+    tsn_buf_putc(out, '{');
+    for (uint32_t i = 0; i < labels->count; i++) {
+        if (i)
+            tsn_buf_putc(out, ',');
+        tsn_buf_json_string(out, labels->items[i].name, labels->items[i].name_len);
+        tsn_buf_putc(out, ':');
+        tsn_buf_json_string(out, labels->items[i].value, labels->items[i].value_len);
+    }
+    tsn_buf_putc(out, '}');
+}

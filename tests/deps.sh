@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs, once, the Debian packages that building, the demo and the tests need. Starts no daemon:
+# Redis comes from redis-tools, whose redis-check-rdb is the server by another name.
+set -eu
+packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
+    libyaml-dev libmicrohttpd-dev libre2-dev libxxhash-dev libcurl4-openssl-dev libsnappy-dev zlib1g-dev
+    redis-tools python3)
+missing=()
+for p in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "installing: ${missing[*]}"
+$sudo apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Runs the tests and counts them. Usage: tests/run.sh unit|all
+#
+# Every runner below prints cmocka's "[  PASSED  ] N test(s)." lines or, for scripts and other
+# programs, one line "N passed, N failed". A runner that exits non-zero and reported no failed
+# test counts as one failed test. The last line is the sum.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+what=${1:-all}
+passed=0 failed=0
+failures=()
+asan=build/asan/tests
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0} UBSAN_OPTIONS=print_stacktrace=1
+mkdir -p build/test-logs
+
+# run NAME COMMAND…: one runner, its output in build/test-logs/NAME.log
+run() {
+    local name=$1 log p f rc start
+    shift
+    log=build/test-logs/$(echo "$name" | tr '/ ' '__').log
+    start=$SECONDS
+    timeout "${RUN_TIMEOUT:-900}" "$@" >"$log" 2>&1
+    rc=$?
+    p=$(grep -aoE '^\[  PASSED  \] [0-9]+ test' "$log" | grep -oE '[0-9]+' | paste -sd+ | bc)
+    f=$(grep -aoE '^\[  FAILED  \] [0-9]+ test' "$log" | grep -oE '[0-9]+' | paste -sd+ | bc)
+    if grep -qaE '^[0-9]+ passed, [0-9]+ failed' "$log"; then
+        p=$(grep -aoE '^[0-9]+ passed' "$log" | tail -1 | grep -oE '[0-9]+')
+        f=$(grep -aoE '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -1 | sed -E 's/.*, ([0-9]+) failed/\1/')
+    fi
+    p=${p:-0} f=${f:-0}
+    [ "$rc" -ne 0 ] && [ "$f" -eq 0 ] && f=1
+    [ "$rc" -eq 0 ] && [ "$p" -eq 0 ] && [ "$f" -eq 0 ] && p=1
+    passed=$((passed + p)) failed=$((failed + f))
+    printf '%-44s %5d passed %3d failed %4ds\n' "$name" "$p" "$f" $((SECONDS - start))
+    if [ "$f" -ne 0 ]; then
+        failures+=("$name")
+        echo "---- $name (exit $rc), end of $log:"
+        tail -n 40 "$log"
+        echo "----"
+    fi
+}
+
+for t in tests/unit/test_*.c; do run "unit/$(basename "$t" .c)" $asan/unit/"$(basename "$t" .c)"; done
+for t in tests/prop/prop_*.c; do [ -e "$t" ] && run "prop/$(basename "$t" .c)" $asan/prop/"$(basename "$t" .c)"; done
+for t in tests/golden/*.sh; do [ -e "$t" ] && run "golden/$(basename "$t" .sh)" "$t" build/asan/tocsin; done
+for t in tests/fuzz/fuzz_*.c; do
+    [ -e "$t" ] || continue
+    n=$(basename "$t" .c)
+    run "fuzz/$n" $asan/fuzz/"$n" tests/fuzz/corpus/"${n#fuzz_}" --mutate "${FUZZ_MUTATE:-200}" --seed 1
+done
+if [ "$what" = all ]; then
+    run lint tests/lint.sh
+    for t in tests/sim/sim_*.c; do
+        [ -e "$t" ] || continue
+        n=$(basename "$t" .c)
+        run "sim/$n" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-1000}"
+    done
+    # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
+    if [ -e tests/it/services.sh ]; then
+        run it/services tests/it/services.sh start
+        for t in tests/it/it_*.c; do [ -e "$t" ] && run "it/$(basename "$t" .c)" $asan/it/"$(basename "$t" .c)"; done
+        for t in tests/it/it_*.sh tests/it/it_*.py; do
+            [ -e "$t" ] && RUN_TIMEOUT=1500 run "it/$(basename "$t")" "$t"
+        done
+        tests/it/services.sh stop >>build/test-logs/it_services.log 2>&1
+    fi
+fi
+
+[ ${#failures[@]} -gt 0 ] && echo "failed: ${failures[*]}"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
