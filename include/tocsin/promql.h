@@ -63,6 +63,7 @@ struct tsn_expr {
     enum tsn_expr_kind kind;
     enum tsn_value_type type;
     struct tsn_span span;
+    bool number_is_duration; /* NUMBER: written as a duration (5m is 300), printed as one */
     union {
         double number;
         struct { const char *text; uint32_t len; } string;
@@ -101,6 +102,7 @@ struct tsn_expr {
             int64_t offset_ms; /* may be negative */
             enum tsn_at_kind at;
             int64_t at_ms;
+            bool anchored, smoothed; /* modifiers of 3.x; at most one is set */
         } selector;
         struct {
             struct tsn_expr *selector;

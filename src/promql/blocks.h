@@ -1,0 +1,154 @@
+/*
+ * blocks: the order in which a window's samples are added (private to promql/).
+ *
+ * Floating-point sums depend on order, so the order is part of the meaning: both evaluators, the
+ * naive one that walks raw samples and the plan that keeps running state, must fold a window's
+ * samples in the order given here, and then agree bit for bit. The order is a function of the
+ * window's content and of absolute time alone, never of when a process started:
+ *
+ *     time is cut into absolute blocks of B = tsn_block_ms(range): block k = (k·B, (k+1)·B]
+ *
+ *       ws                                                          we
+ *        (--h---|------ full ------|------ full ------|---- tail ----]
+ *         head                                          k_last
+ *
+ *     head   block of the first millisecond inside the window: folded from its LAST sample back to
+ *            its first inside the window (a suffix; a plan computes all suffixes of a block once,
+ *            when the block becomes the head)
+ *     others folded from first to last sample (a plan keeps a running prefix)
+ *     window head ⊕ block ⊕ block ⊕ … ⊕ tail, in order of time
+ *
+ * Blocks are left-open like windows, so that a window that ends on a boundary ends a block.
+ * B is a 1/8th of the range: at most 9 combinations a window, whatever its length.
+ *
+ * Folds over the order: sums are compensated (Neumaier) pairs; avg divides the sum by the count;
+ * variance is merged by counts, means and squared deviations (Chan). Functions that take values
+ * as they stand (min, max, count, last …) give the same in any order but fold this way too.
+ */
+#ifndef TOCSIN_PROMQL_BLOCKS_H
+#define TOCSIN_PROMQL_BLOCKS_H
+
+#include "tocsin/model.h"
+
+#include <math.h>
+
+/* Length of the blocks of a window of range_ms > 0. */
+static inline int64_t tsn_block_ms(int64_t range_ms)
+{
+    return range_ms >= 16 ? range_ms / 8 : 1;
+}
+
+/* The block of a time: k with k·B < t <= (k+1)·B. */
+static inline int64_t tsn_block_of(int64_t ts_ms, int64_t block_ms)
+{
+    int64_t t = ts_ms - 1;
+
+    return t >= 0 ? t / block_ms : -((-t + block_ms - 1) / block_ms);
+}
+
+/* A compensated sum: value = sum + carry. Neumaier's variant of Kahan, as Prometheus uses. */
+struct tsn_ksum {
+    double sum, carry;
+};
+
+static inline void tsn_ksum_add(struct tsn_ksum *s, double x)
+{
+    double t = s->sum + x;
+
+    if (isinf(t))
+        s->carry = 0;
+    else if (fabs(s->sum) >= fabs(x))
+        s->carry += (s->sum - t) + x;
+    else
+        s->carry += (x - t) + s->sum;
+    s->sum = t;
+}
+
+/* Merges b into a: the sums meet compensated, the carries simply. */
+static inline void tsn_ksum_merge(struct tsn_ksum *a, struct tsn_ksum b)
+{
+    tsn_ksum_add(a, b.sum);
+    a->carry += b.carry;
+}
+
+static inline double tsn_ksum_value(struct tsn_ksum s)
+{
+    return isinf(s.sum) ? s.sum : s.sum + s.carry;
+}
+
+/* What a block (or window) folds to. `first` and `last` are samples in time order however the fold
+ * ran; resets, changes and the reset sum are over neighbouring pairs inside the fold, and merging
+ * two folds adds the pair at their seam. */
+struct tsn_fold {
+    uint64_t count;
+    struct tsn_sample first, last;
+    struct tsn_ksum sum;
+    struct tsn_ksum reset_sum; /* Σ previous over pairs with cur < previous */
+    double mean, m2;           /* for variance; NaN and Inf pass through */
+    double min, max;           /* NaN only if all are NaN */
+    uint32_t resets, changes;
+};
+
+static inline struct tsn_fold tsn_fold_of(struct tsn_sample x)
+{
+    struct tsn_fold f = { .count = 1, .first = x, .last = x, .mean = x.value, .min = x.value, .max = x.value };
+
+    f.sum.sum = x.value;
+    return f;
+}
+
+/* a ⊕ b, where a is earlier. */
+static inline struct tsn_fold tsn_fold_merge(struct tsn_fold a, struct tsn_fold b)
+{
+    double p = a.last.value, c = b.first.value, delta, n;
+
+    if (!a.count)
+        return b;
+    if (!b.count)
+        return a;
+    tsn_ksum_merge(&a.sum, b.sum);
+    tsn_ksum_merge(&a.reset_sum, b.reset_sum);
+    if (c < p) {
+        tsn_ksum_add(&a.reset_sum, p);
+        a.resets++;
+    }
+    a.changes += b.changes + (c != p && !(isnan(c) && isnan(p)));
+    a.resets += b.resets;
+    n = (double)(a.count + b.count);
+    delta = b.mean - a.mean;
+    a.m2 += b.m2 + delta * delta * ((double)a.count * (double)b.count / n);
+    a.mean += delta * ((double)b.count / n);
+    if (isnan(a.min) || b.min < a.min)
+        a.min = b.min;
+    if (isnan(a.max) || b.max > a.max)
+        a.max = b.max;
+    a.count += b.count;
+    a.last = b.last;
+    return a;
+}
+
+/* The fold of samples[0, count), which are exactly a window (ws, we]'s, stale markers out. The
+ * definition that a plan must match. */
+static inline struct tsn_fold tsn_fold_window(const struct tsn_sample *samples, size_t count, int64_t ws_ms,
+                                              int64_t range_ms)
+{
+    int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(ws_ms + 1, block_ms);
+    struct tsn_fold all = { 0 };
+    size_t i = 0, h = 0;
+
+    while (h < count && tsn_block_of(samples[h].ts_ms, block_ms) == head)
+        h++;
+    for (i = h; i > 0; i--)
+        all = tsn_fold_merge(tsn_fold_of(samples[i - 1]), all);
+    for (i = h; i < count;) {
+        int64_t k = tsn_block_of(samples[i].ts_ms, block_ms);
+        struct tsn_fold block = { 0 };
+
+        for (; i < count && tsn_block_of(samples[i].ts_ms, block_ms) == k; i++)
+            block = tsn_fold_merge(block, tsn_fold_of(samples[i]));
+        all = tsn_fold_merge(all, block);
+    }
+    return all;
+}
+
+#endif
