@@ -36,6 +36,7 @@ enum tsn_expr_kind {
 enum tsn_binop {
     TSN_OP_ADD, TSN_OP_SUB, TSN_OP_MUL, TSN_OP_DIV, TSN_OP_MOD, TSN_OP_POW, TSN_OP_ATAN2,
     TSN_OP_EQ, TSN_OP_NE, TSN_OP_LT, TSN_OP_LE, TSN_OP_GT, TSN_OP_GE,
+    TSN_OP_TRIM_UPPER, TSN_OP_TRIM_LOWER, /* </ and >/: cut native histograms; floats give nothing */
     TSN_OP_AND, TSN_OP_OR, TSN_OP_UNLESS
 };
 static inline bool tsn_binop_is_comparison(enum tsn_binop op) { return op >= TSN_OP_EQ && op <= TSN_OP_GE; }

@@ -7,6 +7,7 @@ static const char *const binop_texts[] = {
     [TSN_OP_ADD] = "+",   [TSN_OP_SUB] = "-",  [TSN_OP_MUL] = "*",     [TSN_OP_DIV] = "/",
     [TSN_OP_MOD] = "%",   [TSN_OP_POW] = "^",  [TSN_OP_ATAN2] = "atan2", [TSN_OP_EQ] = "==",
     [TSN_OP_NE] = "!=",   [TSN_OP_LT] = "<",   [TSN_OP_LE] = "<=",     [TSN_OP_GT] = ">",
+    [TSN_OP_TRIM_UPPER] = "</", [TSN_OP_TRIM_LOWER] = ">/",
     [TSN_OP_GE] = ">=",   [TSN_OP_AND] = "and", [TSN_OP_OR] = "or",    [TSN_OP_UNLESS] = "unless",
 };
 
