@@ -107,11 +107,11 @@ struct tsn_expr {
         } selector;
         struct {
             struct tsn_expr *selector;
-            int64_t range_ms;
+            int64_t range_ms; /* 0: arithmetic that folds to nothing ([step()]); fails when evaluated */
         } matrix;
         struct {
             struct tsn_expr *operand;
-            int64_t range_ms, step_ms; /* step 0: the default */
+            int64_t range_ms, step_ms; /* step 0: the default; range 0 or step -1: fails when evaluated */
             int64_t offset_ms;
             enum tsn_at_kind at;
             int64_t at_ms;

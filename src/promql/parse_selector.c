@@ -3,8 +3,8 @@
  *
  * Durations are arithmetic in 3.x: [5m + 30s], offset -(1h / 2). It is folded here; step() and range()
  * depend on a query's own step and span, which a rule does not have, and count as Prometheus counts
- * them for an instant query: zero. A range or step that folds to nothing is refused here, where
- * Prometheus refuses it at every evaluation.
+ * them for an instant query: zero. A literal range or step of nothing is refused here; arithmetic that
+ * folds to nothing loads, as in Prometheus, and fails when evaluated (range_ms 0, step_ms -1).
  */
 #include "promql/parser.h"
 
@@ -429,7 +429,8 @@ static bool duration_ms(struct tsn_parser *p, struct duration d, struct tsn_span
     return true;
 }
 
-static bool parse_positive(struct tsn_parser *p, int64_t *ms)
+/* *ms is `nothing` for arithmetic that folds to no time at all. */
+static bool parse_positive(struct tsn_parser *p, int64_t nothing, int64_t *ms)
 {
     struct tsn_span span = p->token.span;
     struct duration d = { 0 };
@@ -437,11 +438,15 @@ static bool parse_positive(struct tsn_parser *p, int64_t *ms)
     if (!parse_duration(p, 1, &d))
         return false;
     span.end = p->last_end;
-    if (d.seconds <= 0) {
+    if (d.literal && d.seconds <= 0) {
         tsn_parser_fail(p, span, "duration must be greater than 0");
         return false;
     }
-    return duration_ms(p, d, span, ms);
+    if (!duration_ms(p, d, span, ms))
+        return false;
+    if (*ms <= 0)
+        *ms = nothing;
+    return true;
 }
 
 /* ---- what may follow an operand -------------------------------------------------------------- */
@@ -470,7 +475,7 @@ struct tsn_expr *tsn_parse_brackets(struct tsn_parser *p, struct tsn_expr *opera
     struct tsn_expr *e;
 
     tsn_parser_advance(p);
-    if (!parse_positive(p, &range_ms))
+    if (!parse_positive(p, 0, &range_ms))
         return NULL;
     if (tsn_parser_accept(p, TSN_TOK_RBRACKET)) {
         brackets.end = p->last_end;
@@ -478,7 +483,7 @@ struct tsn_expr *tsn_parse_brackets(struct tsn_parser *p, struct tsn_expr *opera
     }
     if (!tsn_parser_accept(p, TSN_TOK_COLON))
         return tsn_parser_unexpected(p, "subquery or range", "\":\" or \"]\"");
-    if (p->token.type != TSN_TOK_RBRACKET && !parse_positive(p, &step_ms))
+    if (p->token.type != TSN_TOK_RBRACKET && !parse_positive(p, -1, &step_ms))
         return NULL;
     if (!tsn_parser_accept(p, TSN_TOK_RBRACKET))
         return tsn_parser_unexpected(p, "subquery selector", "\"]\"");

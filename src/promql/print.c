@@ -59,6 +59,15 @@ static void put_duration(struct tsn_buf *out, int64_t ms)
     tsn_buf_printf(out, "%s%s", ms < 0 ? "-" : "", text);
 }
 
+/* A range or step; one that folded to nothing prints as what would fold to it again. */
+static void put_range(struct tsn_buf *out, int64_t ms)
+{
+    if (ms > 0)
+        put_duration(out, ms);
+    else
+        tsn_buf_puts(out, "step()");
+}
+
 static void put_number(struct tsn_buf *out, const struct tsn_expr *e)
 {
     char text[TSN_DOUBLE_TEXT];
@@ -137,7 +146,7 @@ static void put_matrix(struct tsn_buf *out, const struct tsn_expr *e)
 
     put_selector(out, s);
     tsn_buf_putc(out, '[');
-    put_duration(out, e->u.matrix.range_ms);
+    put_range(out, e->u.matrix.range_ms);
     tsn_buf_printf(out, "]%s", extended_text(s));
     put_time(out, s->u.selector.at, s->u.selector.at_ms, s->u.selector.offset_ms);
 }
@@ -201,10 +210,10 @@ static void put_subquery(struct tsn_buf *out, const struct tsn_expr *e)
 {
     tsn_expr_print(out, e->u.subquery.operand);
     tsn_buf_putc(out, '[');
-    put_duration(out, e->u.subquery.range_ms);
+    put_range(out, e->u.subquery.range_ms);
     tsn_buf_putc(out, ':');
     if (e->u.subquery.step_ms)
-        put_duration(out, e->u.subquery.step_ms);
+        put_range(out, e->u.subquery.step_ms);
     tsn_buf_putc(out, ']');
     put_time(out, e->u.subquery.at, e->u.subquery.at_ms, e->u.subquery.offset_ms);
 }

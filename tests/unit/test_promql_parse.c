@@ -51,6 +51,7 @@ static void test_prints_canonically(void **state)
         { "x[5m]", "x[5m]" },
         { "x[300]", "x[5m]" },
         { "x[2*1m + 30s]", "x[2m30s]" },
+        { "x[5m - 5m]", "x[step()]" },
         { "x offset 5m", "x offset 5m" },
         { "x[1h] offset -5m", "x[1h] offset -5m" },
         { "x offset (5m) * 2", "x offset 10m" },
