@@ -1,0 +1,118 @@
+/*
+ * detect: STAGE 2, samples → steps → alert transitions (L4). A pure state machine.
+ *
+ * One object serves one partition of `samples`. What it gives is a function of the batches applied, in
+ * their order, and of the rule sets known, to the bit: it has no clock, no I/O and no hash order. The
+ * shell (or replay, or the simulator) feeds it and writes what comes out.
+ *
+ * A unit is a rule group, or groups tied by recorded series. A unit's time is the least watermark
+ * of the inputs that can feed its selectors; it steps at whole multiples of its interval.
+ *
+ *     batch ──▶ inputs (watermarks, idle)  ──▶ unit time ──▶ steps ──▶ transitions
+ *          └──▶ series (samples, open panes) ───────────────▲      └──▶ state records
+ *
+ * Limits: series per partition (`max_series`), samples by window length. Each is counted.
+ */
+#ifndef TOCSIN_DETECT_H
+#define TOCSIN_DETECT_H
+
+#include "tocsin/model.h"
+#include "tocsin/rules.h"
+
+struct tsn_detect;
+
+struct tsn_detect_options {
+    const char *shard_label;   /* NULL: "service" */
+    int32_t partition, partition_count; /* of `samples` */
+    bool warmup;
+    int64_t counter_ttl_ms; /* 0: 2 h */
+    int64_t lookback_ms;    /* 0: 5 m */
+    size_t max_series;      /* 0: 2,000,000 */
+    const struct tsn_labels *external_labels; /* borrowed; may be NULL */
+    const char *external_url;                 /* borrowed; may be NULL */
+};
+
+/* A record for the compacted topic `state`. Key is kind/… as text; value NULL deletes. Owned. */
+struct tsn_state_record {
+    char *key;
+    char *value;
+    size_t value_len;
+};
+
+struct tsn_detect_output {
+    TSN_VEC(struct tsn_transition) transitions;
+    TSN_VEC(struct tsn_state_record) state;
+};
+void tsn_detect_output_reset(struct tsn_detect_output *out);   /* frees the content, keeps arrays */
+void tsn_detect_output_release(struct tsn_detect_output *out);
+
+/* Counters since creation; for /metrics and `status`. */
+struct tsn_detect_stats {
+    uint64_t batches, samples, deltas, steps, rule_evaluations, rule_errors;
+    uint64_t late_dropped, late_moved; /* the second test of lateness */
+    uint64_t series_limit_hits, transitions, series;
+    int64_t watermark_ms;  /* least unit time; TSN_TIME_NONE before any */
+    int64_t rule_set;      /* in force */
+    uint64_t unknown_refs; /* samples whose series was never announced: a hole in the log */
+};
+
+struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options);
+void tsn_detect_free(struct tsn_detect **detect);
+/* Makes a set known; in force once every input carries its number (DESIGN §4). Takes the set. */
+void tsn_detect_add_rule_set(struct tsn_detect *d, int64_t number, struct tsn_rule_set *set);
+/* Applies the batch at `offset` (offsets go up) and runs every step that is due. Appends to out. */
+void tsn_detect_apply(struct tsn_detect *d, const struct tsn_batch *batch, int64_t offset,
+                      struct tsn_detect_output *out);
+/* The checkpoint and what changed since the last call, for the transaction that commits `next_offset`. */
+void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn_detect_output *out);
+void tsn_detect_get_stats(const struct tsn_detect *d, struct tsn_detect_stats *stats);
+
+/* ---- takeover ----------------------------------------------------------------------------- */
+
+/* Every record of `state` for this partition in log order, before any batch. Unknown kinds are an
+ * error (written by a newer version); NULL value deletes. */
+enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t key_len, const char *value,
+                                size_t value_len, struct tsn_error *error);
+/* After the last one. *refill_offset: where to read `samples` from; batches below *next_offset
+ * then only fill windows and give no output. Both 0 when there was no checkpoint. */
+enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offset, int64_t *next_offset,
+                                     struct tsn_error *error);
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+struct tsn_detect_rule_info {
+    const char *group, *rule, *file;
+    bool is_alert;
+    uint64_t evaluations, errors, last_count; /* series of the last result */
+    bool ever_matched;
+    int64_t last_step_ms;
+    const char *last_error; /* "" */
+    size_t pending, firing;
+};
+/* Calls visit for every rule that this partition runs, in file order. */
+void tsn_detect_each_rule(const struct tsn_detect *d, void (*visit)(const struct tsn_detect_rule_info *, void *),
+                          void *arg);
+
+/* ---- sharding ----------------------------------------------------------------------------- */
+
+enum tsn_placement { TSN_PLACE_SHARDED, TSN_PLACE_GLOBAL, TSN_PLACE_PINNED };
+/* Where a rule may run, and, if not sharded, why (a static text; what would make it sharded). */
+enum tsn_placement tsn_rule_placement(const struct tsn_group *group, const struct tsn_rule *rule,
+                                      const char *shard_label, const char **pinned_value, const char **why);
+
+/* One selector as INGEST needs it: series that match go to `partition`, or to their shard's if -1. */
+struct tsn_route {
+    const struct tsn_matcher *matchers; /* borrowed from the set */
+    size_t matcher_count;
+    int32_t partition;
+};
+struct tsn_routes {
+    struct tsn_route *items;
+    size_t len, cap;
+};
+void tsn_routes_build(const struct tsn_rule_set *set, const char *shard_label, int32_t partition_count,
+                      struct tsn_routes *routes);
+/* A rule that cannot run on a stream (negative offset, @): false with the reason. */
+bool tsn_rule_streamable(const struct tsn_rule *rule, const char **why);
+
+#endif

@@ -1,0 +1,231 @@
+/*
+ * series_store: the series of one partition, by id and by metric name, with their samples.
+ *
+ * A counted series (delta) keeps open panes apart from its samples: a pane becomes a sample, the
+ * total at its end, when the first step passes that end. So samples never change once written, and
+ * totals are exact sums of integers whatever the order in which deltas came (DESIGN §3).
+ */
+#include "detect/detect_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PANE_MS = 1000 };
+
+void tsn_store_init(struct series_store *store)
+{
+    memset(store, 0, sizeof *store);
+    tsn_map_init(&store->by_id);
+    tsn_map_init(&store->by_name);
+}
+
+void tsn_store_release(struct series_store *store)
+{
+    for (size_t i = 0; i < store->all.len; i++) {
+        struct series *s = store->all.items[i];
+
+        tsn_labels_unref(s->labels);
+        tsn_vec_release(&s->samples);
+        tsn_vec_release(&s->panes);
+        tsn_free(s->units);
+        tsn_free(s);
+    }
+    tsn_map_foreach(&store->by_name, e) {
+        struct series_list *list = e->value;
+
+        tsn_free(list->items);
+        tsn_free(list);
+    }
+    tsn_map_release(&store->by_name);
+    tsn_map_release(&store->by_id);
+    tsn_free(store->all.items);
+    tsn_free(store->open.items);
+}
+
+struct series *tsn_store_get(struct series_store *store, struct tsn_u128 id)
+{
+    return tsn_map_get(&store->by_id, &id, sizeof id);
+}
+
+static void list_push(struct series_list *list, struct series *s)
+{
+    tsn_vec_push(list, s);
+    list->unsorted = true;
+}
+
+struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labels, enum tsn_sample_kind kind)
+{
+    struct series *s = tsn_calloc(1, sizeof *s);
+    const struct tsn_label *name = tsn_labels_find(labels, "__name__", 8);
+    void **slot;
+
+    s->labels = tsn_labels_ref(labels);
+    s->kind = kind;
+    s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
+    tsn_map_put(&store->by_id, &labels->id, sizeof labels->id, s);
+    slot = tsn_map_upsert(&store->by_name, name ? name->value : "", name ? name->value_len : 0, NULL);
+    if (!*slot)
+        *slot = tsn_calloc(1, sizeof(struct series_list));
+    list_push(*slot, s);
+    list_push(&store->all, s);
+    return s;
+}
+
+/* Position of the first sample later than ts_ms. */
+static size_t upper_bound(const struct series *s, int64_t ts_ms)
+{
+    size_t low = 0, high = s->samples.len;
+
+    if (high && s->samples.items[high - 1].ts_ms <= ts_ms)
+        return high;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (s->samples.items[middle].ts_ms <= ts_ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void tsn_series_insert(struct series *s, int64_t ts_ms, double value)
+{
+    size_t at = upper_bound(s, ts_ms);
+    struct tsn_sample sample = { ts_ms, value };
+
+    if (at && s->samples.items[at - 1].ts_ms == ts_ms) {
+        double *old = &s->samples.items[at - 1].value;
+
+        if (tsn_double_bits(value) > tsn_double_bits(*old))
+            *old = value;
+        return;
+    }
+    tsn_vec_push(&s->samples, sample);
+    memmove(s->samples.items + at + 1, s->samples.items + at,
+            (s->samples.len - 1 - at) * sizeof *s->samples.items);
+    s->samples.items[at] = sample;
+}
+
+bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta)
+{
+    size_t at = s->panes.len;
+    struct open_pane pane = { pane_ms, delta };
+
+    while (at && s->panes.items[at - 1].pane_ms > pane_ms)
+        at--;
+    if (at && s->panes.items[at - 1].pane_ms == pane_ms)
+        return tsn_fixed_add(&s->panes.items[at - 1].delta, delta);
+    tsn_vec_push(&s->panes, pane);
+    memmove(s->panes.items + at + 1, s->panes.items + at, (s->panes.len - 1 - at) * sizeof *s->panes.items);
+    s->panes.items[at] = pane;
+    return true;
+}
+
+/* The marker goes where the ttl ran out, before any later pane is folded. */
+static void end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+{
+    int64_t end_ms;
+
+    if (s->last_pane_ms == TSN_TIME_NONE)
+        return;
+    end_ms = s->last_pane_ms + PANE_MS + ttl_ms;
+    if (end_ms > ts_ms)
+        return;
+    tsn_series_insert(s, end_ms, tsn_stale());
+    s->total = 0;
+    s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
+    s->changed = true;
+}
+
+void tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+{
+    size_t done = 0;
+
+    for (; done < s->panes.len && s->panes.items[done].pane_ms + PANE_MS <= ts_ms; done++) {
+        const struct open_pane *pane = &s->panes.items[done];
+
+        end_if_due(s, pane->pane_ms, ttl_ms);
+        if (s->birth_pane_ms == TSN_TIME_NONE) {
+            s->birth_pane_ms = pane->pane_ms;
+            tsn_series_insert(s, pane->pane_ms, 0); /* so that a first burst is an increase */
+        }
+        (void)tsn_fixed_add(&s->total, pane->delta); /* saturates: 2^63 events in a series */
+        s->last_pane_ms = pane->pane_ms;
+        s->changed = true;
+        tsn_series_insert(s, pane->pane_ms + PANE_MS, tsn_fixed_to_double(s->total));
+    }
+    if (done) {
+        memmove(s->panes.items, s->panes.items + done, (s->panes.len - done) * sizeof *s->panes.items);
+        s->panes.len -= done;
+    }
+    end_if_due(s, ts_ms, ttl_ms);
+}
+
+void tsn_series_trim(struct series *s, int64_t before_ms)
+{
+    size_t old = upper_bound(s, before_ms);
+
+    if (old < 64 && old * 2 < s->samples.len) /* moving few is not worth the copy */
+        return;
+    memmove(s->samples.items, s->samples.items + old, (s->samples.len - old) * sizeof *s->samples.items);
+    s->samples.len -= old;
+}
+
+bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms)
+{
+    size_t at = upper_bound(s, ts_ms);
+
+    return at && s->samples.items[at - 1].ts_ms > ts_ms - lookback_ms &&
+           !tsn_is_stale(s->samples.items[at - 1].value);
+}
+
+static int by_labels(const void *a, const void *b)
+{
+    const struct series *const *x = a, *const *y = b;
+
+    return tsn_labels_compare((*x)->labels, (*y)->labels);
+}
+
+static void sort_list(struct series_list *list)
+{
+    if (list->unsorted && list->len)
+        qsort(list->items, list->len, sizeof *list->items, by_labels);
+    list->unsorted = false;
+}
+
+static void select_from(struct series_list *list, const struct store_view *view, const struct tsn_matcher *matchers,
+                        size_t count, int64_t from_ms, int64_t to_ms, struct tsn_series_list *out)
+{
+    sort_list(list);
+    for (size_t i = 0; i < list->len; i++) {
+        struct series *s = list->items[i];
+        struct tsn_series_view item;
+        size_t first, end;
+
+        if ((view->own_only && !s->own) || !s->samples.len || !tsn_matchers_match(matchers, count, s->labels))
+            continue;
+        first = from_ms == TSN_TIME_NONE ? 0 : upper_bound(s, from_ms);
+        end = upper_bound(s, to_ms);
+        if (first == end)
+            continue;
+        item = (struct tsn_series_view){ s->labels, s->samples.items + first, end - first };
+        tsn_vec_push(out, item);
+    }
+}
+
+void tsn_store_select(void *self, const struct tsn_matcher *matchers, size_t count, int64_t from_ms,
+                      int64_t to_ms, struct tsn_series_list *out)
+{
+    struct store_view *view = self;
+
+    for (size_t i = 0; i < count; i++)
+        if (matchers[i].op == TSN_MATCH_EQ && strcmp(matchers[i].name, "__name__") == 0) {
+            struct series_list *list = tsn_map_get(&view->store->by_name, matchers[i].value, matchers[i].value_len);
+
+            if (list)
+                select_from(list, view, matchers, count, from_ms, to_ms, out);
+            return;
+        }
+    select_from(&view->store->all, view, matchers, count, from_ms, to_ms, out);
+}
