@@ -1,0 +1,212 @@
+/*
+ * eval_aggregate: sum, avg, topk and the rest. Elements are added in canonical order of their
+ * labels, so the same vector gives the same bits whoever produced it.
+ */
+#include "promql/blocks.h"
+#include "promql/eval_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct group {
+    struct tsn_labels *labels;
+    TSN_VEC(struct elem) members; /* borrowed labels, canonical order */
+};
+struct groups {
+    struct group *items;
+    size_t len, cap;
+};
+
+static int canonical(const void *a, const void *b)
+{
+    return tsn_labels_compare(((const struct elem *)a)->labels, ((const struct elem *)b)->labels);
+}
+
+static void into_groups(const struct tsn_expr *e, struct vec *in, struct groups *groups)
+{
+    struct tsn_map by_id;
+
+    if (in->len)
+        qsort(in->items, in->len, sizeof *in->items, canonical);
+    tsn_map_init(&by_id);
+    for (size_t i = 0; i < in->len; i++) {
+        struct group fresh = { 0 };
+        bool created;
+        void **slot;
+
+        fresh.labels = tsn_labels_project(in->items[i].labels, e->u.aggregate.labels, e->u.aggregate.label_count,
+                                          !e->u.aggregate.without, e->u.aggregate.without);
+        slot = tsn_map_upsert(&by_id, &fresh.labels->id, sizeof fresh.labels->id, &created);
+        if (created) {
+            *slot = (void *)(uintptr_t)groups->len;
+            tsn_vec_push(groups, fresh);
+        } else {
+            tsn_labels_unref(fresh.labels);
+        }
+        tsn_vec_push(&groups->items[(uintptr_t)*slot].members, in->items[i]);
+    }
+    tsn_map_release(&by_id);
+}
+
+static double quantile_of(const struct group *g, double q)
+{
+    double *values = tsn_calloc(g->members.len, sizeof *values), result;
+
+    for (size_t i = 0; i < g->members.len; i++)
+        values[i] = g->members.items[i].value;
+    result = tsn_quantile(q, values, g->members.len);
+    tsn_free(values);
+    return result;
+}
+
+static struct tsn_fold fold_group(const struct group *g)
+{
+    struct tsn_fold all = { 0 };
+
+    for (size_t i = 0; i < g->members.len; i++) {
+        struct tsn_sample s = { (int64_t)i, g->members.items[i].value };
+
+        all = tsn_fold_merge(all, tsn_fold_of(s));
+    }
+    return all;
+}
+
+static double average_of(const struct tsn_fold *f)
+{
+    double sum = tsn_ksum_value(f->sum);
+
+    return isinf(sum) && isfinite(f->mean) ? f->mean : sum / (double)f->count;
+}
+
+static double reduce(enum tsn_aggop op, const struct group *g, double param)
+{
+    struct tsn_fold f = fold_group(g);
+
+    switch (op) {
+    case TSN_AGG_SUM: return tsn_ksum_value(f.sum);
+    case TSN_AGG_AVG: return average_of(&f);
+    case TSN_AGG_MIN: return f.min;
+    case TSN_AGG_MAX: return f.max;
+    case TSN_AGG_COUNT: return (double)f.count;
+    case TSN_AGG_GROUP: return 1;
+    case TSN_AGG_STDVAR: return f.m2 / (double)f.count;
+    case TSN_AGG_STDDEV: return sqrt(f.m2 / (double)f.count);
+    case TSN_AGG_QUANTILE:
+    default: return quantile_of(g, param);
+    }
+}
+
+static int best_first(const void *a, const void *b)
+{
+    const struct elem *x = a, *y = b;
+
+    if (isnan(x->value) || isnan(y->value))
+        return isnan(x->value) - isnan(y->value);
+    if (x->value != y->value)
+        return x->value > y->value ? -1 : 1;
+    return tsn_labels_compare(x->labels, y->labels);
+}
+
+static int least_first(const void *a, const void *b)
+{
+    const struct elem *x = a, *y = b;
+
+    if (isnan(x->value) || isnan(y->value) || x->value == y->value)
+        return best_first(a, b);
+    return x->value < y->value ? -1 : 1;
+}
+
+static void take_k(struct group *g, enum tsn_aggop op, double k, int64_t at_ms, struct vec *out)
+{
+    size_t count = k >= (double)g->members.len ? g->members.len : (size_t)k;
+
+    qsort(g->members.items, g->members.len, sizeof *g->members.items, op == TSN_AGG_TOPK ? best_first : least_first);
+    for (size_t i = 0; i < count; i++)
+        tsn_vec_elem(out, tsn_labels_ref(g->members.items[i].labels), at_ms, g->members.items[i].value);
+}
+
+/* A new element per distinct value of the group, the value as text in the named label. */
+static void count_values(const struct group *g, const char *label, int64_t at_ms, struct vec *out)
+{
+    struct tsn_map counts;
+    struct tsn_labels_builder b;
+
+    tsn_map_init(&counts);
+    tsn_labels_builder_init(&b);
+    for (size_t i = 0; i < g->members.len; i++) {
+        char text[TSN_DOUBLE_TEXT];
+        void **slot;
+
+        tsn_format_double(text, sizeof text, g->members.items[i].value, 'f', 0);
+        slot = tsn_map_upsert(&counts, text, strlen(text), NULL);
+        *slot = (void *)((uintptr_t)*slot + 1);
+    }
+    tsn_map_foreach(&counts, entry) {
+        tsn_labels_builder_from(&b, g->labels);
+        tsn_labels_builder_setn(&b, label, strlen(label), tsn_map_entry_key(entry), entry->key_len);
+        tsn_vec_elem(out, tsn_labels_builder_finish(&b), at_ms, (double)(uintptr_t)entry->value);
+    }
+    tsn_labels_builder_release(&b);
+    tsn_map_release(&counts);
+}
+
+static enum tsn_err read_param(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, double *param,
+                               const char **label)
+{
+    const struct tsn_expr *p = e->u.aggregate.param ? tsn_expr_unwrap(e->u.aggregate.param) : NULL;
+    enum tsn_err err;
+
+    if (!p)
+        return TSN_OK;
+    if (p->kind == TSN_EXPR_STRING) {
+        *label = p->u.string.text;
+        if (!p->u.string.len || !tsn_utf8_valid(p->u.string.text, p->u.string.len))
+            return tsn_error_set(ev->error, TSN_ERR_INVALID, "invalid label name \"%s\"", p->u.string.text);
+        return TSN_OK;
+    }
+    err = tsn_ev_scalar(ev, p, at_ms, param);
+    if (err || e->u.aggregate.op == TSN_AGG_QUANTILE)
+        return err;
+    if (isnan(*param))
+        return tsn_error_set(ev->error, TSN_ERR_INVALID, "Parameter value is NaN");
+    if (*param >= 0x1p63)
+        return tsn_error_set(ev->error, TSN_ERR_INVALID, "Scalar value %g overflows int64", *param);
+    if (*param <= -0x1p63)
+        return tsn_error_set(ev->error, TSN_ERR_INVALID, "Scalar value %g underflows int64", *param);
+    return TSN_OK;
+}
+
+enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+{
+    enum tsn_aggop op = e->u.aggregate.op;
+    struct groups groups = { 0 };
+    struct vec in = { 0 };
+    const char *label = NULL;
+    double param = 0;
+    enum tsn_err err = read_param(ev, e, at_ms, &param, &label);
+
+    if (!err)
+        err = tsn_ev_vector(ev, e->u.aggregate.operand, at_ms, &in);
+    if (!err)
+        into_groups(e, &in, &groups);
+    for (size_t g = 0; g < groups.len; g++) {
+        struct group *group = &groups.items[g];
+
+        if (op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK) {
+            if (param >= 1)
+                take_k(group, op, param, at_ms, out);
+        } else if (op == TSN_AGG_COUNT_VALUES) {
+            count_values(group, label, at_ms, out);
+        } else {
+            tsn_vec_elem(out, tsn_labels_ref(group->labels), at_ms, reduce(op, group, param));
+        }
+        tsn_labels_unref(group->labels);
+        tsn_vec_release(&group->members);
+    }
+    tsn_vec_release(&groups);
+    tsn_vec_free(&in);
+    if (err || op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK)
+        return err;
+    return tsn_vec_unique(ev, out);
+}

@@ -1,0 +1,196 @@
+/*
+ * kernels: the arithmetic of PromQL's functions on plain numbers, shared by both evaluators so that
+ * they give the same bits. Source: semantics 8–16, 26 of the PromQL reference (Prometheus 3.16).
+ */
+#include "promql/blocks.h"
+#include "promql/eval_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+bool tsn_rate_kernel(size_t count, struct tsn_sample first, struct tsn_sample last, double reset_sum, int64_t start_ms,
+                     int64_t end_ms, int64_t range_ms, bool counter, bool per_second, double *out)
+{
+    double raw = last.value - first.value + reset_sum;
+    double to_start = (double)(first.ts_ms - start_ms) / 1000, to_end = (double)(end_ms - last.ts_ms) / 1000;
+    double sampled = (double)(last.ts_ms - first.ts_ms) / 1000, average, threshold, factor;
+
+    if (count < 2)
+        return false;
+    average = sampled / (double)(count - 1);
+    threshold = average * 1.1; /* beyond 1.1 intervals the series is taken to begin or end inside */
+    if (to_start >= threshold)
+        to_start = average / 2;
+    if (counter && raw > 0 && first.value >= 0) {
+        double to_zero = sampled * (first.value / raw); /* a counter cannot have been below zero */
+
+        if (to_zero < to_start)
+            to_start = to_zero;
+    }
+    if (to_end >= threshold)
+        to_end = average / 2;
+    factor = (sampled + to_start + to_end) / sampled;
+    if (per_second)
+        factor /= (double)range_ms / 1000;
+    *out = raw * factor;
+    return true;
+}
+
+/* NaN sorts first, as in Prometheus. */
+static int nan_first(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    if (isnan(x))
+        return isnan(y) ? 0 : -1;
+    if (isnan(y))
+        return 1;
+    return (x > y) - (x < y);
+}
+
+double tsn_quantile(double q, double *values, size_t count)
+{
+    double n = (double)count, rank, lower, upper, weight;
+
+    if (!count || isnan(q))
+        return NAN;
+    if (q < 0)
+        return -INFINITY;
+    if (q > 1)
+        return INFINITY;
+    qsort(values, count, sizeof *values, nan_first);
+    rank = q * (n - 1);
+    lower = fmax(0, floor(rank));
+    upper = fmin(n - 1, lower + 1);
+    weight = rank - floor(rank);
+    return values[(size_t)lower] * (1 - weight) + values[(size_t)upper] * weight;
+}
+
+static int by_upper(const void *a, const void *b)
+{
+    double x = ((const struct tsn_bucket *)a)->upper, y = ((const struct tsn_bucket *)b)->upper;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorts, adds up equal bounds, and lifts dips. Returns the new count, 0 if the last is not +Inf. */
+static size_t prepare_buckets(struct tsn_bucket *buckets, size_t count)
+{
+    size_t kept = 0;
+
+    if (!count)
+        return 0;
+    qsort(buckets, count, sizeof *buckets, by_upper);
+    if (!isinf(buckets[count - 1].upper) || buckets[count - 1].upper < 0)
+        return 0;
+    for (size_t i = 1; i < count; i++) {
+        if (buckets[i].upper == buckets[kept].upper)
+            buckets[kept].count += buckets[i].count;
+        else
+            buckets[++kept] = buckets[i];
+    }
+    count = kept + 1;
+    for (size_t i = 1; i < count; i++) {
+        double previous = buckets[i - 1].count, now = buckets[i].count;
+
+        if (previous == now)
+            continue;
+        /* a difference of rounding (1e-12) or a decrease is no difference */
+        if (now < previous || fabs(now - previous) / (fabs(now) + fabs(previous)) < 1e-12)
+            buckets[i].count = previous;
+    }
+    return count;
+}
+
+double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count)
+{
+    double total, rank, start, end, below;
+    size_t b;
+
+    if (isnan(q))
+        return NAN;
+    if (q < 0)
+        return -INFINITY;
+    if (q > 1)
+        return INFINITY;
+    count = prepare_buckets(buckets, count);
+    if (count < 2)
+        return NAN;
+    total = buckets[count - 1].count;
+    if (total == 0 || isnan(total))
+        return NAN;
+    rank = q * total;
+    for (b = 0; b < count - 1 && !(buckets[b].count >= rank); b++)
+        continue;
+    if (b == count - 1)
+        return buckets[count - 2].upper;
+    if (b == 0 && buckets[0].upper <= 0)
+        return buckets[0].upper;
+    start = b ? buckets[b - 1].upper : 0;
+    end = buckets[b].upper;
+    below = b ? buckets[b - 1].count : 0;
+    return start + (end - start) * ((rank - below) / (buckets[b].count - below));
+}
+
+/* Observations at or below x, with linear interpolation inside a bucket. */
+static double rank_of(double x, const struct tsn_bucket *buckets, size_t count)
+{
+    double lower = 0, below = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        double upper = buckets[i].upper;
+
+        if (i == 0 && upper <= 0)
+            lower = -INFINITY;
+        if (x <= lower)
+            return below;
+        if (x < upper) {
+            if (isinf(upper) || isinf(lower))
+                return isinf(lower) ? buckets[i].count : below;
+            return below + (buckets[i].count - below) * (x - lower) / (upper - lower);
+        }
+        lower = upper;
+        below = buckets[i].count;
+    }
+    return below;
+}
+
+double tsn_bucket_fraction(double lower, double upper, struct tsn_bucket *buckets, size_t count)
+{
+    double total;
+
+    count = prepare_buckets(buckets, count);
+    if (!count || buckets[count - 1].count == 0 || isnan(lower) || isnan(upper))
+        return NAN;
+    total = buckets[count - 1].count;
+    if (lower >= upper)
+        return 0;
+    return ((isinf(upper) ? total : rank_of(upper, buckets, count)) - rank_of(lower, buckets, count)) / total;
+}
+
+void tsn_linear_regression(const struct tsn_sample *samples, size_t count, int64_t intercept_ms, double *slope,
+                           double *intercept)
+{
+    struct tsn_ksum x = { 0 }, y = { 0 }, xy = { 0 }, x2 = { 0 };
+    double first = samples[0].value, n = (double)count, cov, var;
+    bool constant = true;
+
+    for (size_t i = 0; i < count; i++) {
+        double dx = (double)(samples[i].ts_ms - intercept_ms) / 1000;
+
+        constant = constant && samples[i].value == first;
+        tsn_ksum_add(&x, dx);
+        tsn_ksum_add(&y, samples[i].value);
+        tsn_ksum_add(&xy, dx * samples[i].value);
+        tsn_ksum_add(&x2, dx * dx);
+    }
+    if (constant) {
+        *slope = isinf(first) ? NAN : 0;
+        *intercept = isinf(first) ? NAN : first;
+        return;
+    }
+    cov = tsn_ksum_value(xy) - tsn_ksum_value(x) * tsn_ksum_value(y) / n;
+    var = tsn_ksum_value(x2) - tsn_ksum_value(x) * tsn_ksum_value(x) / n;
+    *slope = cov / var;
+    *intercept = tsn_ksum_value(y) / n - *slope * (tsn_ksum_value(x) / n);
+}
