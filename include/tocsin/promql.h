@@ -185,6 +185,16 @@ struct tsn_storage {
     void *self;
 };
 
+/* Samples in memory: `eval`, `test rules`, unit tests. */
+struct tsn_memstore;
+struct tsn_memstore *tsn_memstore_new(void);
+void tsn_memstore_free(struct tsn_memstore **store);
+/* Keeps a copy of the labels. Times may come in any order; of two samples of one time the later
+ * call wins. */
+void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms, double value);
+/* Valid while the store lives and nothing is added during an evaluation. */
+struct tsn_storage tsn_memstore_storage(struct tsn_memstore *store);
+
 /* ---- results ------------------------------------------------------------------------------ */
 
 struct tsn_vector_sample {

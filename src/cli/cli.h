@@ -48,6 +48,7 @@ int tsn_cli_parse(int argc, char **argv, const struct tsn_option *options, size_
 char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
 
 /* One per command; each is in src/cli/cmd_<name>.c */
+int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 
 #endif
