@@ -94,6 +94,7 @@ static inline struct tsn_fold tsn_fold_of(struct tsn_sample x)
     struct tsn_fold f = { .count = 1, .first = x, .last = x, .mean = x.value, .min = x.value, .max = x.value };
 
     f.sum.sum = x.value;
+    f.m2 = isfinite(x.value) ? 0 : NAN; /* no variance with an infinity in it */
     return f;
 }
 

@@ -49,15 +49,33 @@ static void into_groups(const struct tsn_expr *e, struct vec *in, struct groups 
     tsn_map_release(&by_id);
 }
 
-static double quantile_of(const struct group *g, double q)
+static double *values_of(const struct group *g)
 {
-    double *values = tsn_calloc(g->members.len, sizeof *values), result;
+    double *values = tsn_calloc(g->members.len, sizeof *values);
 
     for (size_t i = 0; i < g->members.len; i++)
         values[i] = g->members.items[i].value;
-    result = tsn_quantile(q, values, g->members.len);
+    return values;
+}
+
+static double quantile_of(const struct group *g, double q)
+{
+    double *values = values_of(g), result = tsn_quantile(q, values, g->members.len);
+
     tsn_free(values);
     return result;
+}
+
+static double average_of(const struct group *g, const struct tsn_fold *f)
+{
+    double sum = tsn_ksum_value(f->sum), *values;
+
+    if (!isinf(sum))
+        return sum / (double)f->count;
+    values = values_of(g);
+    sum = tsn_mean_of(values, g->members.len);
+    tsn_free(values);
+    return sum;
 }
 
 static struct tsn_fold fold_group(const struct group *g)
@@ -72,20 +90,13 @@ static struct tsn_fold fold_group(const struct group *g)
     return all;
 }
 
-static double average_of(const struct tsn_fold *f)
-{
-    double sum = tsn_ksum_value(f->sum);
-
-    return isinf(sum) && isfinite(f->mean) ? f->mean : sum / (double)f->count;
-}
-
 static double reduce(enum tsn_aggop op, const struct group *g, double param)
 {
     struct tsn_fold f = fold_group(g);
 
     switch (op) {
     case TSN_AGG_SUM: return tsn_ksum_value(f.sum);
-    case TSN_AGG_AVG: return average_of(&f);
+    case TSN_AGG_AVG: return average_of(g, &f);
     case TSN_AGG_MIN: return f.min;
     case TSN_AGG_MAX: return f.max;
     case TSN_AGG_COUNT: return (double)f.count;

@@ -11,15 +11,33 @@
 
 /* ---- windows ------------------------------------------------------------------------------ */
 
-static double quantile_of(const struct win *w, double q)
+static double *values_of(const struct win *w)
 {
-    double *values = tsn_calloc(w->count, sizeof *values), result;
+    double *values = tsn_calloc(w->count, sizeof *values);
 
     for (size_t i = 0; i < w->count; i++)
         values[i] = w->samples[i].value;
-    result = tsn_quantile(q, values, w->count);
+    return values;
+}
+
+static double quantile_of(const struct win *w, double q)
+{
+    double *values = values_of(w), result = tsn_quantile(q, values, w->count);
+
     tsn_free(values);
     return result;
+}
+
+static double average(const struct win *w, const struct tsn_fold *f)
+{
+    double sum = tsn_ksum_value(f->sum), *values;
+
+    if (!isinf(sum))
+        return sum / (double)f->count;
+    values = values_of(w);
+    sum = tsn_mean_of(values, w->count);
+    tsn_free(values);
+    return sum;
 }
 
 static bool instant_delta(const struct win *w, bool rate, double *out)
@@ -36,15 +54,6 @@ static bool instant_delta(const struct win *w, bool rate, double *out)
     if (rate)
         *out /= (double)(last.ts_ms - previous.ts_ms) / 1000;
     return true;
-}
-
-static double average(const struct tsn_fold *f)
-{
-    double sum = tsn_ksum_value(f->sum);
-
-    if (isinf(sum) && isfinite(f->mean))
-        return f->mean; /* the sum overflowed, the mean did not */
-    return sum / (double)f->count;
 }
 
 static bool regression(const struct win *w, int64_t at_ms, enum tsn_function_id id, double ahead_s, double *out)
@@ -78,7 +87,7 @@ static bool window_value(enum tsn_function_id id, const struct win *w, const str
     case TSN_FN_CHANGES: *out = f.changes; return true;
     case TSN_FN_RESETS: *out = f.resets; return true;
     case TSN_FN_SUM_OVER_TIME: *out = tsn_ksum_value(f.sum); return true;
-    case TSN_FN_AVG_OVER_TIME: *out = average(&f); return true;
+    case TSN_FN_AVG_OVER_TIME: *out = average(w, &f); return true;
     case TSN_FN_COUNT_OVER_TIME: *out = (double)f.count; return true;
     case TSN_FN_MIN_OVER_TIME: *out = f.min; return true;
     case TSN_FN_MAX_OVER_TIME: *out = f.max; return true;
@@ -181,8 +190,8 @@ static double math_value(enum tsn_function_id id, double v, double a, double b)
     case TSN_FN_ASINH: return asinh(v);
     case TSN_FN_ACOSH: return acosh(v);
     case TSN_FN_ATANH: return atanh(v);
-    case TSN_FN_RAD: return v * M_PI / 180;
-    case TSN_FN_DEG: return v * 180 / M_PI;
+    case TSN_FN_RAD: return v * (M_PI / 180);
+    case TSN_FN_DEG: return v * (180 / M_PI);
     case TSN_FN_SGN: return v < 0 ? -1 : v > 0 ? 1 : v;
     case TSN_FN_CLAMP: return isnan(v) || isnan(a) || isnan(b) ? NAN : fmax(a, fmin(b, v));
     case TSN_FN_CLAMP_MIN: return isnan(v) || isnan(a) ? NAN : fmax(a, v);

@@ -62,6 +62,8 @@ bool tsn_rate_kernel(size_t count, struct tsn_sample first, struct tsn_sample la
                      int64_t end_ms, int64_t range_ms, bool counter, bool per_second, double *out);
 /* values is sorted in place. */
 double tsn_quantile(double q, double *values, size_t count);
+/* Mean that does not overflow where the sum does. */
+double tsn_mean_of(const double *values, size_t count);
 struct tsn_bucket {
     double upper, count;
 };

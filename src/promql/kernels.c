@@ -63,6 +63,8 @@ double tsn_quantile(double q, double *values, size_t count)
     lower = fmax(0, floor(rank));
     upper = fmin(n - 1, lower + 1);
     weight = rank - floor(rank);
+    if (weight == 0) /* on a sample: its neighbour may be infinite */
+        return values[(size_t)lower];
     return values[(size_t)lower] * (1 - weight) + values[(size_t)upper] * weight;
 }
 
@@ -166,6 +168,23 @@ double tsn_bucket_fraction(double lower, double upper, struct tsn_bucket *bucket
     if (lower >= upper)
         return 0;
     return ((isinf(upper) ? total : rank_of(upper, buckets, count)) - rank_of(lower, buckets, count)) / total;
+}
+
+/* Source: Prometheus's incremental mean, used once the plain sum has overflowed. */
+double tsn_mean_of(const double *values, size_t count)
+{
+    struct tsn_ksum mean = { 0 };
+
+    for (size_t i = 0; i < count; i++) {
+        double n = (double)(i + 1), q = (n - 1) / n, v = values[i];
+
+        if (isinf(mean.sum) && ((isinf(v) && (v > 0) == (mean.sum > 0)) || isfinite(v)))
+            continue; /* an infinite mean stays, unless NaN or the other infinity comes */
+        mean.sum *= q;
+        mean.carry *= q;
+        tsn_ksum_add(&mean, v / n);
+    }
+    return tsn_ksum_value(mean);
 }
 
 void tsn_linear_regression(const struct tsn_sample *samples, size_t count, int64_t intercept_ms, double *slope,
