@@ -292,10 +292,21 @@ static void put_quoted(struct tsn_buf *out, const char *text, size_t len)
     tsn_buf_putc(out, '"');
 }
 
+/* As a label name, colons allowed: what may stand in front of the braces unquoted. */
+static bool metric_name_classic(const char *name)
+{
+    size_t len = strlen(name), at = 0;
+
+    while (at < len && (name[at] == ':' || tsn_label_name_classic(name + at, 1) ||
+                        (at && name[at] >= '0' && name[at] <= '9')))
+        at++;
+    return len && at == len;
+}
+
 void tsn_labels_format(struct tsn_buf *out, const struct tsn_labels *labels)
 {
     const char *metric = tsn_labels_get(labels, "__name__");
-    bool bare = metric && tsn_label_name_classic(metric, strlen(metric));
+    bool bare = metric && metric_name_classic(metric);
     bool first = true;
 
     if (bare)
