@@ -1,0 +1,591 @@
+/*
+ * template_func: the functions that Prometheus adds to Go's templates.
+ *
+ * Each takes values already checked against its parameters and gives a value or an error text;
+ * the walker puts "error calling NAME: " before it. `query` is the only one that looks outside,
+ * through the callback of the environment; its results live until the run ends.
+ * Source: Prometheus 3.16 template/template.go and the common library's template helpers, behaviour.
+ */
+#include "rules/template.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+typedef bool function(struct tmpl_run *, const struct tmpl_value *, size_t, struct tmpl_value *, const char **);
+
+static function fn_query, fn_first, fn_label, fn_value, fn_strvalue, fn_args, fn_re_replace_all, fn_safe_html, fn_match,
+    fn_title, fn_to_upper, fn_to_lower, fn_graph_link, fn_table_link, fn_sort_by_label, fn_strip_port, fn_strip_domain,
+    fn_humanize, fn_humanize_1024, fn_humanize_duration, fn_humanize_percentage, fn_humanize_timestamp, fn_to_time,
+    fn_to_duration, fn_now, fn_path_prefix, fn_external_url, fn_parse_duration, fn_url_query_escape;
+
+const struct tmpl_function tmpl_functions[] = {
+    { "query", "s", fn_query },
+    { "first", "q", fn_first },
+    { "label", "sp", fn_label },
+    { "value", "p", fn_value },
+    { "strvalue", "p", fn_strvalue },
+    { "args", "a*", fn_args },
+    { "reReplaceAll", "sss", fn_re_replace_all },
+    { "safeHtml", "s", fn_safe_html },
+    { "match", "ss", fn_match },
+    { "title", "s", fn_title },
+    { "toUpper", "s", fn_to_upper },
+    { "toLower", "s", fn_to_lower },
+    { "graphLink", "s", fn_graph_link },
+    { "tableLink", "s", fn_table_link },
+    { "sortByLabel", "sq", fn_sort_by_label },
+    { "stripPort", "s", fn_strip_port },
+    { "stripDomain", "s", fn_strip_domain },
+    { "humanize", "a", fn_humanize },
+    { "humanize1024", "a", fn_humanize_1024 },
+    { "humanizeDuration", "a", fn_humanize_duration },
+    { "humanizePercentage", "a", fn_humanize_percentage },
+    { "humanizeTimestamp", "a", fn_humanize_timestamp },
+    { "toTime", "a", fn_to_time },
+    { "toDuration", "a", fn_to_duration },
+    { "now", "", fn_now },
+    { "pathPrefix", "", fn_path_prefix },
+    { "externalURL", "", fn_external_url },
+    { "parseDuration", "s", fn_parse_duration },
+    { "urlQueryEscape", "s", fn_url_query_escape },
+    { NULL, NULL, NULL },
+};
+
+static const struct tmpl_function *find_in(const struct tmpl_function *table, struct tmpl_str name)
+{
+    for (; table->name; table++)
+        if (strlen(table->name) == name.len && !memcmp(table->name, name.text, name.len))
+            return table;
+    return NULL;
+}
+
+const struct tmpl_function *tmpl_function_find(struct tmpl_str name)
+{
+    const struct tmpl_function *f = find_in(tmpl_functions, name);
+
+    return f ? f : find_in(tmpl_builtins, name);
+}
+
+TSN_PRINTF(3, 4)
+static bool refuse(struct tmpl_run *run, const char **message, const char *fmt, ...)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    va_list args;
+
+    va_start(args, fmt);
+    tsn_buf_vprintf(&text, fmt, args);
+    va_end(args);
+    *message = tmpl_keep(run, &text).text;
+    return false;
+}
+
+static bool give_text(struct tmpl_run *run, struct tsn_buf *text, struct tmpl_value *out)
+{
+    *out = tmpl_string(tmpl_keep(run, text));
+    return true;
+}
+
+/* ---- query results ------------------------------------------------------------------------ */
+
+static bool fn_query(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                     const char **message)
+{
+    const char *expr = tsn_arena_strndup(&run->arena, args[0].u.str.text, args[0].u.str.len);
+    struct tsn_error error = { 0 };
+    struct tsn_result *result;
+
+    TSN_UNUSED(count);
+    if (!run->env->query)
+        return refuse(run, message, "query is not available here");
+    result = tsn_calloc(1, sizeof *result);
+    tsn_result_init(result);
+    tsn_vec_push(&run->results, result);
+    if (run->env->query(run->env->query_arg, expr, result, &error))
+        return refuse(run, message, "%s", error.message);
+    *out = (struct tmpl_value){ .kind = VAL_QUERY };
+    if (result->type == TSN_TYPE_SCALAR) { /* as Prometheus's query function: one element, no labels */
+        result->vector = tsn_calloc(1, sizeof *result->vector);
+        result->vector[0] =
+            (struct tsn_vector_sample){ tsn_labels_empty(), run->env->now_ms, result->scalar };
+        result->vector_len = result->vector_cap = 1;
+        result->type = TSN_TYPE_VECTOR;
+    }
+    if (result->type != TSN_TYPE_VECTOR)
+        return refuse(run, message, "rule result is not a vector or scalar");
+    out->u.query.len = result->vector_len;
+    out->u.query.items = tsn_arena_alloc(&run->arena, result->vector_len * sizeof *out->u.query.items);
+    for (size_t i = 0; i < result->vector_len; i++)
+        out->u.query.items[i] = &result->vector[i];
+    return true;
+}
+
+static bool fn_first(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                     const char **message)
+{
+    TSN_UNUSED(count);
+    if (!args[0].u.query.len)
+        return refuse(run, message, "first() called on vector with no elements");
+    *out = (struct tmpl_value){ .kind = VAL_SAMPLE, .u.sample = args[0].u.query.items[0] };
+    return true;
+}
+
+static bool nil_sample(struct tmpl_run *run, const char **message)
+{
+    return refuse(run, message, "runtime error: invalid memory address or nil pointer dereference");
+}
+
+static struct tmpl_value label_of(const struct tsn_vector_sample *s, struct tmpl_str name)
+{
+    const struct tsn_label *label = tsn_labels_find(s->labels, name.text, name.len);
+
+    return label ? tmpl_string((struct tmpl_str){ label->value, label->value_len }) : tmpl_cstring("");
+}
+
+static bool fn_label(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                     const char **message)
+{
+    TSN_UNUSED(count);
+    if (!args[1].u.sample)
+        return nil_sample(run, message);
+    *out = label_of(args[1].u.sample, args[0].u.str);
+    return true;
+}
+
+static bool fn_value(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                     const char **message)
+{
+    TSN_UNUSED(count);
+    if (!args[0].u.sample)
+        return nil_sample(run, message);
+    *out = tmpl_float(args[0].u.sample->value);
+    return true;
+}
+
+static bool fn_strvalue(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                        const char **message)
+{
+    TSN_UNUSED(count);
+    if (!args[0].u.sample)
+        return nil_sample(run, message);
+    *out = label_of(args[0].u.sample, (struct tmpl_str){ "__value__", 9 });
+    return true;
+}
+
+static bool sorts_before(const struct tsn_vector_sample *a, const struct tsn_vector_sample *b, struct tmpl_str label)
+{
+    struct tmpl_value va = label_of(a, label), vb = label_of(b, label);
+    size_t n = va.u.str.len < vb.u.str.len ? va.u.str.len : vb.u.str.len;
+    int c = n ? memcmp(va.u.str.text, vb.u.str.text, n) : 0;
+
+    return c ? c < 0 : va.u.str.len < vb.u.str.len;
+}
+
+/* Stable, bottom up; sorts in place as Prometheus's does. */
+static bool fn_sort_by_label(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                             const char **message)
+{
+    const struct tsn_vector_sample **items = args[1].u.query.items, **other;
+    size_t len = args[1].u.query.len;
+
+    TSN_UNUSED(count);
+    TSN_UNUSED(message);
+    other = tsn_arena_alloc(&run->arena, (len ? len : 1) * sizeof(struct tsn_vector_sample *));
+    for (size_t width = 1; width < len; width *= 2) {
+        for (size_t lo = 0; lo < len; lo += 2 * width) {
+            size_t mid = lo + width < len ? lo + width : len, hi = lo + 2 * width < len ? lo + 2 * width : len;
+            size_t a = lo, b = mid;
+
+            for (size_t k = lo; k < hi; k++)
+                other[k] = a < mid && (b >= hi || !sorts_before(items[b], items[a], args[0].u.str)) ? items[a++]
+                                                                                                   : items[b++];
+        }
+        memcpy(items, other, len * sizeof *items);
+    }
+    *out = args[1];
+    return true;
+}
+
+static bool fn_args(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                    const char **message)
+{
+    struct tmpl_value *copy = tsn_arena_alloc(&run->arena, (count ? count : 1) * sizeof *copy);
+
+    TSN_UNUSED(message);
+    if (count)
+        memcpy(copy, args, count * sizeof *copy);
+    *out = (struct tmpl_value){ .kind = VAL_ARGS, .u.args = { copy, count } };
+    return true;
+}
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+static const char *cstr(struct tmpl_run *run, const struct tmpl_value *v)
+{
+    return tsn_arena_strndup(&run->arena, v->u.str.text, v->u.str.len);
+}
+
+static bool fn_re_replace_all(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                              const char **message)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+    const char *pattern = cstr(run, &args[0]);
+
+    TSN_UNUSED(count);
+    if (tsn_regex_replace_all(pattern, cstr(run, &args[1]), cstr(run, &args[2]), &text, &error)) {
+        tsn_buf_release(&text);
+        return refuse(run, message, "regexp: Compile(`%s`): error parsing regexp: %s", pattern, error.message);
+    }
+    return give_text(run, &text, out);
+}
+
+static bool fn_match(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                     const char **message)
+{
+    struct tsn_error error = { 0 };
+    bool found = false;
+
+    TSN_UNUSED(count);
+    if (tsn_regex_search(cstr(run, &args[0]), cstr(run, &args[1]), &found, &error))
+        return refuse(run, message, "error parsing regexp: %s", error.message);
+    *out = tmpl_bool(found);
+    return true;
+}
+
+static bool fn_safe_html(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                         const char **message)
+{
+    TSN_UNUSED(run);
+    TSN_UNUSED(count);
+    TSN_UNUSED(message);
+    *out = args[0];
+    out->kind = VAL_HTML;
+    return true;
+}
+
+static bool transform(struct tmpl_run *run, const struct tmpl_value *arg, struct tmpl_value *out,
+                      void (*how)(struct tsn_buf *, struct tmpl_str))
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+
+    how(&text, arg->u.str);
+    return give_text(run, &text, out);
+}
+
+#define TRANSFORM(name, how)                                                                              \
+    static bool name(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out, \
+                     const char **message)                                                                \
+    {                                                                                                     \
+        TSN_UNUSED(count);                                                                                \
+        TSN_UNUSED(message);                                                                              \
+        return transform(run, args, out, how);                                                            \
+    }
+TRANSFORM(fn_title, tmpl_title)
+TRANSFORM(fn_to_upper, tmpl_upper)
+TRANSFORM(fn_to_lower, tmpl_lower)
+TRANSFORM(fn_strip_port, tmpl_strip_port)
+TRANSFORM(fn_strip_domain, tmpl_strip_domain)
+TRANSFORM(fn_url_query_escape, tmpl_query_escape)
+
+static void put_link(struct tsn_buf *out, struct tmpl_str expr, int tab)
+{
+    tsn_buf_puts(out, "/graph?g0.expr=");
+    tmpl_query_escape(out, expr);
+    tsn_buf_printf(out, "&g0.tab=%d", tab);
+}
+
+static void graph_link(struct tsn_buf *out, struct tmpl_str expr)
+{
+    put_link(out, expr, 0);
+}
+
+static void table_link(struct tsn_buf *out, struct tmpl_str expr)
+{
+    put_link(out, expr, 1);
+}
+TRANSFORM(fn_graph_link, graph_link)
+TRANSFORM(fn_table_link, table_link)
+
+static bool fn_external_url(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                            const char **message)
+{
+    TSN_UNUSED(args);
+    TSN_UNUSED(count);
+    TSN_UNUSED(message);
+    *out = tmpl_cstring(run->env->external_url ? run->env->external_url : "");
+    return true;
+}
+
+static bool fn_path_prefix(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                           const char **message)
+{
+    const char *url = run->env->external_url ? run->env->external_url : "";
+    const char *host = strstr(url, "://"), *path = strchr(host ? host + 3 : url, '/');
+    size_t len = path ? strcspn(path, "?#") : 0;
+
+    TSN_UNUSED(args);
+    TSN_UNUSED(count);
+    TSN_UNUSED(message);
+    *out = path ? tmpl_string((struct tmpl_str){ path, len }) : tmpl_cstring("");
+    return true;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+static bool to_float(struct tmpl_run *run, const struct tmpl_value *v, double *out, const char **message)
+{
+    struct tsn_buf quoted = TSN_BUF_INIT;
+
+    switch (v->kind) {
+    case VAL_FLOAT: *out = v->u.real; return true;
+    case VAL_INT:
+        if (v->type && strcmp(v->type, "int64"))
+            break;
+        *out = (double)v->u.integer;
+        return true;
+    case VAL_DURATION:
+        if (!v->type)
+            break;
+        *out = (double)v->u.integer / 1e9;
+        return true;
+    case VAL_STRING:
+        if (tsn_parse_double(v->u.str.text, v->u.str.len, out)) {
+            if (!isinf(*out) || memchr(v->u.str.text, 'f', v->u.str.len) || memchr(v->u.str.text, 'F', v->u.str.len))
+                return true;
+        }
+        tmpl_quote(&quoted, v->u.str, '"', false);
+        refuse(run, message, "strconv.ParseFloat: parsing %s: %s", tsn_buf_str(&quoted),
+               tsn_parse_double(v->u.str.text, v->u.str.len, out) ? "value out of range" : "invalid syntax");
+        tsn_buf_release(&quoted);
+        return false;
+    default: break;
+    }
+    return refuse(run, message, "can't convert %s to float", tmpl_type_name(v));
+}
+
+/* %.4g and what follows. */
+static void put_4g(struct tsn_buf *out, double v, const char *suffix)
+{
+    struct tmpl_value arg = tmpl_float(v);
+
+    tmpl_sprintf(out, (struct tmpl_str){ "%.4g", 4 }, &arg, 1);
+    tsn_buf_puts(out, suffix);
+}
+
+static const char *scale_down(double *v, const char *const prefixes[8], double by)
+{
+    const char *prefix = "";
+
+    for (int i = 0; i < 8 && fabs(*v) >= by; i++) {
+        prefix = prefixes[i];
+        *v /= by;
+    }
+    return prefix;
+}
+
+static const char *scale_up(double *v)
+{
+    static const char *const prefixes[8] = { "m", "u", "n", "p", "f", "a", "z", "y" };
+    const char *prefix = "";
+
+    for (int i = 0; i < 8 && fabs(*v) < 1; i++) {
+        prefix = prefixes[i];
+        *v *= 1000;
+    }
+    return prefix;
+}
+
+static bool fn_humanize(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                        const char **message)
+{
+    static const char *const prefixes[8] = { "k", "M", "G", "T", "P", "E", "Z", "Y" };
+    struct tsn_buf text = TSN_BUF_INIT;
+    const char *prefix = "";
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    if (v != 0 && isfinite(v))
+        prefix = fabs(v) >= 1 ? scale_down(&v, prefixes, 1000) : scale_up(&v);
+    put_4g(&text, v, prefix);
+    return give_text(run, &text, out);
+}
+
+static bool fn_humanize_1024(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                             const char **message)
+{
+    static const char *const prefixes[8] = { "ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi" };
+    struct tsn_buf text = TSN_BUF_INIT;
+    const char *prefix = "";
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    if (fabs(v) > 1 && isfinite(v))
+        prefix = scale_down(&v, prefixes, 1024);
+    put_4g(&text, v, prefix);
+    return give_text(run, &text, out);
+}
+
+static bool fn_humanize_percentage(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
+                                   struct tmpl_value *out, const char **message)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    put_4g(&text, v * 100, "%");
+    return give_text(run, &text, out);
+}
+
+static void put_long_duration(struct tsn_buf *out, double v)
+{
+    const char *sign = v < 0 ? "-" : "";
+    int64_t d = fabs(v) < 9.2e18 ? (int64_t)fabs(v) : INT64_MIN;
+    int64_t s = d % 60, m = d / 60 % 60, h = d / 3600 % 24, days = d / 86400;
+
+    if (days)
+        tsn_buf_printf(out, "%s%" PRId64 "d %" PRId64 "h %" PRId64 "m %" PRId64 "s", sign, days, h, m, s);
+    else if (h)
+        tsn_buf_printf(out, "%s%" PRId64 "h %" PRId64 "m %" PRId64 "s", sign, h, m, s);
+    else if (m)
+        tsn_buf_printf(out, "%s%" PRId64 "m %" PRId64 "s", sign, m, s);
+    else {
+        tsn_buf_puts(out, sign);
+        put_4g(out, fabs(v), "s");
+    }
+}
+
+static bool fn_humanize_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
+                                 struct tmpl_value *out, const char **message)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    const char *prefix;
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    if (!isfinite(v)) {
+        put_4g(&text, v, "");
+    } else if (v == 0) {
+        put_4g(&text, v, "s");
+    } else if (fabs(v) >= 1) {
+        put_long_duration(&text, v);
+    } else {
+        prefix = scale_up(&v);
+        put_4g(&text, v, prefix);
+        tsn_buf_putc(&text, 's');
+    }
+    return give_text(run, &text, out);
+}
+
+/* ---- times -------------------------------------------------------------------------------- */
+
+static bool to_time_ms(struct tmpl_run *run, double v, int64_t *ms, const char **message)
+{
+    double ns = v * 1e9;
+
+    if (ns > 9223372036854775807.0 || ns < -9223372036854775808.0) {
+        struct tmpl_value value = tmpl_float(v);
+        struct tsn_buf text = TSN_BUF_INIT;
+
+        tmpl_print_action(&text, &value);
+        refuse(run, message, "%s cannot be represented as a nanoseconds timestamp since it overflows int64",
+               tsn_buf_str(&text));
+        tsn_buf_release(&text);
+        return false;
+    }
+    *ms = ns >= 9223372036854775807.0 ? INT64_MIN / 1000000 : (int64_t)ns / 1000000;
+    return true;
+}
+
+static bool fn_humanize_timestamp(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
+                                  struct tmpl_value *out, const char **message)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    int64_t ms;
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    if (!isfinite(v)) {
+        put_4g(&text, v, "");
+        return give_text(run, &text, out);
+    }
+    if (!to_time_ms(run, v, &ms, message))
+        return false;
+    tmpl_time_text(&text, ms);
+    return give_text(run, &text, out);
+}
+
+static bool fn_to_time(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                       const char **message)
+{
+    int64_t ms;
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    if (!isfinite(v))
+        return refuse(run, message, "value is NaN or Inf");
+    if (!to_time_ms(run, v, &ms, message))
+        return false;
+    *out = (struct tmpl_value){ .kind = VAL_TIME, .u.integer = ms };
+    return true;
+}
+
+static bool fn_to_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                           const char **message)
+{
+    double v;
+
+    TSN_UNUSED(count);
+    if (!to_float(run, &args[0], &v, message))
+        return false;
+    v *= 1e9;
+    *out = (struct tmpl_value){ .kind = VAL_DURATION };
+    out->u.integer = fabs(v) < 9223372036854775808.0 ? (int64_t)v : INT64_MIN; /* as amd64 converts */
+    return true;
+}
+
+static bool fn_now(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                   const char **message)
+{
+    TSN_UNUSED(args);
+    TSN_UNUSED(count);
+    TSN_UNUSED(message);
+    *out = tmpl_float((double)run->env->now_ms / 1000.0);
+    return true;
+}
+
+static bool fn_parse_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
+                              const char **message)
+{
+    struct tmpl_str s = args[0].u.str;
+    bool negative = s.len && s.text[0] == '-';
+    struct tsn_buf quoted = TSN_BUF_INIT;
+    int64_t ms;
+
+    TSN_UNUSED(count);
+    s.text += negative;
+    s.len -= negative;
+    if (!s.len)
+        return refuse(run, message, "empty duration string");
+    if (!tsn_parse_duration(s.text, s.len, &ms)) {
+        tmpl_quote(&quoted, s, '"', false);
+        refuse(run, message, "not a valid duration string: %s", tsn_buf_str(&quoted));
+        tsn_buf_release(&quoted);
+        return false;
+    }
+    if (ms > INT64_MAX / 1000000)
+        return refuse(run, message, "duration out of range");
+    *out = tmpl_float((double)(ms * 1000000) / 1e9 * (negative ? -1 : 1));
+    return true;
+}
