@@ -29,33 +29,37 @@ static bool same(struct tmpl_str a, const char *b)
     return strlen(b) == a.len && !memcmp(a.text, b, a.len);
 }
 
-/* $labels.x, .Labels.x and $.Labels.x. */
-static void note_idents(struct tsn_template *t, const struct tmpl_node *n)
+/* $labels.x and $.Labels.x; .Labels.x where the dot is still the alert's data. */
+static void note_idents(struct tsn_template *t, const struct tmpl_node *n, bool dot_is_data)
 {
-    size_t at = 0;
+    bool variable = n->type == NODE_VARIABLE;
+    size_t at = variable && same(n->idents[0], "$") ? 1 : 0;
 
-    if (n->type == NODE_VARIABLE && same(n->idents[0], "$"))
-        at = 1;
-    if (n->ident_count > at + 1 && same(n->idents[at], n->type == NODE_VARIABLE && !at ? "$labels" : "Labels"))
+    if ((!variable && !dot_is_data) || n->ident_count <= at + 1)
+        return;
+    if (same(n->idents[at], variable && !at ? "$labels" : "Labels"))
         add_use(t, n->idents[at + 1]);
 }
 
-static void find_uses(struct tsn_template *t, const struct tmpl_node *n)
+static void find_uses(struct tsn_template *t, const struct tmpl_node *n, bool dot_is_data)
 {
+    bool moves_dot;
+
     if (!n)
         return;
+    moves_dot = n->type == NODE_RANGE || n->type == NODE_WITH;
     if (n->type == NODE_VARIABLE || n->type == NODE_FIELD)
-        note_idents(t, n);
+        note_idents(t, n, dot_is_data);
     /* index $labels "x" */
     if (n->type == NODE_COMMAND && n->kid_count == 3 && n->kids[0]->type == NODE_IDENTIFIER &&
         same(n->kids[0]->text, "index") && n->kids[1]->type == NODE_VARIABLE &&
         same(n->kids[1]->idents[0], "$labels") && n->kids[2]->type == NODE_STRING)
         add_use(t, n->kids[2]->value);
     for (size_t i = 0; i < n->kid_count; i++)
-        find_uses(t, n->kids[i]);
-    find_uses(t, n->pipe);
-    find_uses(t, n->body);
-    find_uses(t, n->other);
+        find_uses(t, n->kids[i], dot_is_data);
+    find_uses(t, n->pipe, dot_is_data);
+    find_uses(t, n->body, dot_is_data && !moves_dot);
+    find_uses(t, n->other, dot_is_data);
 }
 
 struct tsn_template *tsn_template_new(const char *name, const char *text, size_t len, struct tsn_error *error)
@@ -79,8 +83,7 @@ struct tsn_template *tsn_template_new(const char *name, const char *text, size_t
         tsn_template_free(&t);
         return NULL;
     }
-    for (size_t i = 0; i < t->tree_count; i++)
-        find_uses(t, t->trees[i].root);
+    find_uses(t, t->trees[0].root, true); /* a {{define}} sees neither $labels nor, surely, the data */
     return t;
 }
 
@@ -91,6 +94,20 @@ void tsn_template_free(struct tsn_template **tmpl)
     tsn_arena_release(&(*tmpl)->arena);
     tsn_free(*tmpl);
     *tmpl = NULL;
+}
+
+static void release_result(struct tsn_result *result)
+{
+    for (size_t i = 0; i < result->vector_len; i++)
+        tsn_labels_unref(result->vector[i].labels);
+    for (size_t i = 0; i < result->matrix_len; i++) {
+        tsn_labels_unref(result->matrix[i].labels);
+        tsn_free(result->matrix[i].points);
+    }
+    tsn_free(result->vector);
+    tsn_free(result->matrix);
+    tsn_free(result->string);
+    tsn_free(result);
 }
 
 enum tsn_err tsn_template_run(const struct tsn_template *tmpl, const struct tsn_template_env *env, struct tsn_buf *out,
@@ -109,8 +126,7 @@ enum tsn_err tsn_template_run(const struct tsn_template *tmpl, const struct tsn_
             out->data[out->len] = '\0';
     }
     for (size_t i = 0; i < run.results.len; i++) {
-        tsn_result_release(run.results.items[i]);
-        tsn_free(run.results.items[i]);
+        release_result(run.results.items[i]);
     }
     tsn_vec_release(&run.results);
     tsn_vec_release(&run.vars);

@@ -220,7 +220,7 @@ static bool index_map(struct tmpl_run *run, const struct tmpl_value *item, const
 static bool index_once(struct tmpl_run *run, const struct tmpl_value *item, const struct tmpl_value *key,
                        struct tmpl_value *out, const char **message)
 {
-    size_t at, len;
+    size_t at = 0, len = 0;
 
     if (item->kind == VAL_LABELS || item->kind == VAL_ARGS)
         return index_map(run, item, key, out, message);
@@ -261,7 +261,7 @@ static bool fn_index(struct tmpl_run *run, const struct tmpl_value *args, size_t
 static bool fn_slice(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
                      const char **message)
 {
-    size_t at[3] = { 0, 0, 0 }, len;
+    size_t at[3] = { 0, 0, 0 }, len = 0;
     bool text = tmpl_is_text(&args[0]);
 
     if (args[0].kind == VAL_INVALID)

@@ -98,7 +98,6 @@ static bool fn_query(struct tmpl_run *run, const struct tmpl_value *args, size_t
     if (!run->env->query)
         return refuse(run, message, "query is not available here");
     result = tsn_calloc(1, sizeof *result);
-    tsn_result_init(result);
     tsn_vec_push(&run->results, result);
     if (run->env->query(run->env->query_arg, expr, result, &error))
         return refuse(run, message, "%s", error.message);
@@ -224,6 +223,38 @@ static const char *cstr(struct tmpl_run *run, const struct tmpl_value *v)
     return tsn_arena_strndup(&run->arena, v->u.str.text, v->u.str.len);
 }
 
+/* RE2 and Go's regexp find the same mistakes and name them differently. */
+static const char *regexp_error(struct tmpl_run *run, const char *message)
+{
+    static const struct {
+        const char *re2, *go;
+    } words[] = {
+        { "missing ]: ", "missing closing ]: " },
+        { "missing ): ", "missing closing ): " },
+        { "unexpected ): ", "unexpected ): " },
+        { "trailing \\: ", "trailing backslash at end of expression: " },
+        { "no argument for repetition operator: ", "missing argument to repetition operator: " },
+        { "invalid repetition size: ", "invalid repeat count: " },
+        { "bad repetition operator: ", "invalid nested repetition operator: " },
+        { "invalid perl operator: ", "invalid or unsupported Perl syntax: " },
+        { "invalid named capture group: ", "invalid named capture: " },
+        { "invalid escape sequence: ", "invalid escape sequence: " },
+        { "invalid character class range: ", "invalid character class range: " },
+        { "invalid character class: ", "invalid character class: " },
+    };
+    static const char lead[] = "error parsing regexp: ";
+
+    if (!strncmp(message, lead, sizeof lead - 1))
+        message += sizeof lead - 1;
+    for (size_t i = 0; i < TSN_ARRAY_LEN(words); i++) {
+        size_t n = strlen(words[i].re2);
+
+        if (!strncmp(message, words[i].re2, n))
+            return tsn_arena_printf(&run->arena, "%s`%s`", words[i].go, message + n);
+    }
+    return tsn_arena_strdup(&run->arena, message);
+}
+
 static bool fn_re_replace_all(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
                               const char **message)
 {
@@ -234,7 +265,8 @@ static bool fn_re_replace_all(struct tmpl_run *run, const struct tmpl_value *arg
     TSN_UNUSED(count);
     if (tsn_regex_replace_all(pattern, cstr(run, &args[1]), cstr(run, &args[2]), &text, &error)) {
         tsn_buf_release(&text);
-        return refuse(run, message, "regexp: Compile(`%s`): error parsing regexp: %s", pattern, error.message);
+        return refuse(run, message, "regexp: Compile(`%s`): error parsing regexp: %s", pattern,
+                      regexp_error(run, error.message));
     }
     return give_text(run, &text, out);
 }
@@ -247,7 +279,7 @@ static bool fn_match(struct tmpl_run *run, const struct tmpl_value *args, size_t
 
     TSN_UNUSED(count);
     if (tsn_regex_search(cstr(run, &args[0]), cstr(run, &args[1]), &found, &error))
-        return refuse(run, message, "error parsing regexp: %s", error.message);
+        return refuse(run, message, "error parsing regexp: %s", regexp_error(run, error.message));
     *out = tmpl_bool(found);
     return true;
 }
@@ -508,7 +540,7 @@ static bool fn_humanize_timestamp(struct tmpl_run *run, const struct tmpl_value 
                                   struct tmpl_value *out, const char **message)
 {
     struct tsn_buf text = TSN_BUF_INIT;
-    int64_t ms;
+    int64_t ms = 0;
     double v;
 
     TSN_UNUSED(count);
@@ -527,7 +559,7 @@ static bool fn_humanize_timestamp(struct tmpl_run *run, const struct tmpl_value 
 static bool fn_to_time(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
                        const char **message)
 {
-    int64_t ms;
+    int64_t ms = 0;
     double v;
 
     TSN_UNUSED(count);
@@ -565,12 +597,43 @@ static bool fn_now(struct tmpl_run *run, const struct tmpl_value *args, size_t c
     return true;
 }
 
+/* Says as Prometheus does whether it is a unit that is unknown, or the whole. */
+static bool bad_duration(struct tmpl_run *run, struct tmpl_str s, const char **message)
+{
+    static const char *const units[] = { "ms", "s", "m", "h", "d", "w", "y" };
+    struct tsn_buf quoted = TSN_BUF_INIT, unit = TSN_BUF_INIT;
+    bool known = true;
+    size_t at = 0, end;
+
+    tmpl_quote(&quoted, s, '"', false);
+    while (at < s.len && s.text[at] >= '0' && s.text[at] <= '9')
+        at++;
+    while (known && at && at < s.len) {
+        for (end = at; end < s.len && !(s.text[end] >= '0' && s.text[end] <= '9'); end++)
+            ;
+        known = false;
+        for (size_t i = 0; i < TSN_ARRAY_LEN(units); i++)
+            known |= strlen(units[i]) == end - at && !memcmp(units[i], s.text + at, end - at);
+        if (!known)
+            tmpl_quote(&unit, (struct tmpl_str){ s.text + at, end - at }, '"', false);
+        at = end;
+        while (at < s.len && s.text[at] >= '0' && s.text[at] <= '9')
+            at++;
+    }
+    if (known)
+        refuse(run, message, "not a valid duration string: %s", tsn_buf_str(&quoted));
+    else
+        refuse(run, message, "unknown unit %s in duration %s", tsn_buf_str(&unit), tsn_buf_str(&quoted));
+    tsn_buf_release(&quoted);
+    tsn_buf_release(&unit);
+    return false;
+}
+
 static bool fn_parse_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
                               const char **message)
 {
     struct tmpl_str s = args[0].u.str;
     bool negative = s.len && s.text[0] == '-';
-    struct tsn_buf quoted = TSN_BUF_INIT;
     int64_t ms;
 
     TSN_UNUSED(count);
@@ -578,12 +641,8 @@ static bool fn_parse_duration(struct tmpl_run *run, const struct tmpl_value *arg
     s.len -= negative;
     if (!s.len)
         return refuse(run, message, "empty duration string");
-    if (!tsn_parse_duration(s.text, s.len, &ms)) {
-        tmpl_quote(&quoted, s, '"', false);
-        refuse(run, message, "not a valid duration string: %s", tsn_buf_str(&quoted));
-        tsn_buf_release(&quoted);
-        return false;
-    }
+    if (!tsn_parse_duration(s.text, s.len, &ms))
+        return bad_duration(run, s, message);
     if (ms > INT64_MAX / 1000000)
         return refuse(run, message, "duration out of range");
     *out = tmpl_float((double)(ms * 1000000) / 1e9 * (negative ? -1 : 1));

@@ -63,10 +63,9 @@ static void put_rune(struct tsn_buf *out, uint32_t c)
     tsn_buf_append(out, text, tsn_utf8_encode(c, text));
 }
 
-static void bad_verb(struct tsn_buf *out, const struct tmpl_value *v, uint32_t verb)
+/* The value is shown with the flags of the verb that did not fit, as Go does. */
+static void bad_verb(struct tsn_buf *out, const struct flags *f, const struct tmpl_value *v, uint32_t verb)
 {
-    static const struct flags none;
-
     tsn_buf_puts(out, "%!");
     put_rune(out, verb);
     tsn_buf_putc(out, '(');
@@ -75,7 +74,7 @@ static void bad_verb(struct tsn_buf *out, const struct tmpl_value *v, uint32_t v
     } else {
         tsn_buf_puts(out, tmpl_type_name(v));
         tsn_buf_putc(out, '=');
-        print_value(out, &none, v, 'v', 0);
+        print_value(out, f, v, 'v', 0);
     }
     tsn_buf_putc(out, ')');
 }
@@ -440,9 +439,9 @@ static void print_stringer(struct tsn_buf *out, const struct flags *f, const str
     if (verb > 127 || !strchr("vsqxX", (int)verb)) {
         if (v->kind == VAL_DURATION && v->type) {
             if (!print_int(out, f, v->u.integer, true, verb))
-                bad_verb(out, v, verb);
+                bad_verb(out, f, v, verb);
         } else {
-            bad_verb(out, v, verb);
+            bad_verb(out, f, v, verb);
         }
         return;
     }
@@ -523,7 +522,7 @@ static void print_value(struct tsn_buf *out, const struct flags *f, const struct
     case VAL_DATA: print_data(out, f, v->u.data, verb, depth); break;
     }
     if (!ok)
-        bad_verb(out, v, verb);
+        bad_verb(out, f, v, verb);
 }
 
 /* ---- Sprint, Sprintln --------------------------------------------------------------------- */
