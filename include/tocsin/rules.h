@@ -127,6 +127,8 @@ struct tsn_alert_rule_state {
     const struct tsn_rule *rule; /* borrowed; moves to the new set on reload */
     struct tsn_alert_instance *items;
     size_t len, cap;
+    struct tsn_alert_instance *gone; /* left in the last step; kept for its *changes only */
+    size_t gone_len, gone_cap;
     uint64_t step;
 };
 
@@ -150,6 +152,9 @@ struct tsn_alert_eval_env {
     void *query_arg;
     int64_t limit; /* the group's, 0: none; over it all instances are dropped and it is an error */
 };
+void tsn_alert_changes_release(struct tsn_alert_changes *changes);
+/* Order of instances: canonical order of labels. Resolved ones stay 15 m, as in Prometheus. */
+#define TSN_ALERT_RESOLVED_RETENTION_MS (15 * 60 * 1000)
 /* One step of the life of a rule's alerts (reference/promql.md 30–37): `vector` is the
  * expression's result at ts_ms. Errors (duplicate label sets, limit) leave *changes empty; a
  * limit error has dropped the instances, and *changes then holds their ends. */
@@ -157,10 +162,13 @@ enum tsn_err tsn_alert_rule_step(struct tsn_alert_rule_state *state, int64_t ts_
                                  const struct tsn_vector_sample *vector, size_t count,
                                  const struct tsn_alert_eval_env *env, struct tsn_alert_changes *changes,
                                  struct tsn_error *error);
-/* A recording rule's output: name and labels applied; duplicates are an error. */
+/* A recording rule's output: name and labels applied; duplicates are an error. The caller releases
+ * with tsn_vector_samples_free. */
 enum tsn_err tsn_record_rule_apply(const struct tsn_rule *rule, const struct tsn_vector_sample *vector,
                                    size_t count, struct tsn_vector_sample **out, size_t *out_count,
                                    struct tsn_error *error);
+
+void tsn_vector_samples_free(struct tsn_vector_sample *vector, size_t count);
 
 /* ---- lint --------------------------------------------------------------------------------- */
 

@@ -1,0 +1,77 @@
+/*
+ * rule_eval: a rule set over stored samples, one step at a time, the slow and obvious way (L3).
+ *
+ * Every expression is read anew by the naive evaluator; what rules give goes back into the storage
+ * as Prometheus does it: recorded series, ALERTS and ALERTS_FOR_STATE, stale markers for what a
+ * rule gave last time and not this time. `test rules`, replay from files and the simulator's
+ * sequential reference run on it; DETECT shares the alert instance machine, not this loop.
+ *
+ * No clock, no I/O. One thread at a time. Everything is in a fixed order: groups as the caller
+ * steps them, rules in file order, series in canonical order of labels.
+ */
+#ifndef TOCSIN_RULE_EVAL_H
+#define TOCSIN_RULE_EVAL_H
+
+#include "tocsin/base.h"
+#include "tocsin/model.h"
+#include "tocsin/promql.h"
+#include "tocsin/rules.h"
+
+/* ---- a storage in memory ------------------------------------------------------------------ */
+
+/* Series by label set, samples in time order. Bounded by the caller's input; nothing is dropped. */
+struct tsn_memstore;
+struct tsn_memstore *tsn_memstore_new(void);
+void tsn_memstore_free(struct tsn_memstore **store);
+/* Appends in time order. The same time again with the same bits is fine; with others, or an older
+ * time: TSN_ERR_CONFLICT, nothing written, *error says which. Takes its own reference of labels. */
+enum tsn_err tsn_memstore_append(struct tsn_memstore *store, struct tsn_labels *labels, int64_t ts_ms,
+                                 double value, struct tsn_error *error);
+/* The storage as evaluators read it; valid as long as the store. Views hold until the next append. */
+struct tsn_storage tsn_memstore_storage(struct tsn_memstore *store);
+size_t tsn_memstore_series_count(const struct tsn_memstore *store);
+
+/* ---- the evaluator ------------------------------------------------------------------------ */
+
+struct tsn_rule_eval_options {
+    struct tsn_storage storage; /* where expressions read */
+    /* Where results go; it must be visible to `storage` at once. As tsn_memstore_append. */
+    enum tsn_err (*append)(void *arg, struct tsn_labels *labels, int64_t ts_ms, double value,
+                           struct tsn_error *error);
+    void *append_arg;
+    /* Called after each alert rule's step that changed something; may be NULL. Borrowed arguments. */
+    void (*on_changes)(void *arg, size_t group, size_t rule, int64_t ts_ms,
+                       const struct tsn_alert_changes *changes);
+    void *changes_arg;
+    struct tsn_labels *external_labels; /* borrowed for the evaluator's life; NULL: none */
+    const char *external_url;           /* borrowed; NULL: "" */
+    struct tsn_eval_options eval;       /* lookback, default subquery step; start and end are set here */
+};
+
+struct tsn_rule_evaluator;
+/* Borrows the set. */
+struct tsn_rule_evaluator *tsn_rule_evaluator_new(const struct tsn_rule_set *set,
+                                                  const struct tsn_rule_eval_options *options);
+void tsn_rule_evaluator_free(struct tsn_rule_evaluator **evaluator);
+/* One tick of one group at ts_ms: its rules in file order. Errors of rules are kept per rule (see
+ * below) and stop nothing, as in Prometheus. Returns the number of rules that failed. */
+size_t tsn_rule_evaluator_step(struct tsn_rule_evaluator *evaluator, size_t group, int64_t ts_ms);
+/* The error of the rule's last step, NULL if it went well. Borrowed until the next step. */
+const char *tsn_rule_evaluator_error(const struct tsn_rule_evaluator *evaluator, size_t group, size_t rule);
+/* The alert instances of a rule; NULL for a recording rule. Borrowed until the next step. */
+const struct tsn_alert_rule_state *tsn_rule_evaluator_alerts(const struct tsn_rule_evaluator *evaluator,
+                                                             size_t group, size_t rule);
+/* Goes over to another set (Prometheus's reload, reference semantics 41): groups are matched by
+ * file and name, rules by name and labels, in order among equals; matched rules keep their
+ * instances and series. Series of rules that are gone get a stale marker at the next step of their
+ * group, or at once (at ts_ms) when the group is gone too. The old set may be freed afterwards. */
+void tsn_rule_evaluator_reload(struct tsn_rule_evaluator *evaluator, const struct tsn_rule_set *set,
+                               int64_t ts_ms);
+
+/* The ALERTS and ALERTS_FOR_STATE label sets of an instance; fresh references. */
+struct tsn_labels *tsn_alert_series_labels(const struct tsn_alert_instance *instance);
+struct tsn_labels *tsn_alert_for_state_labels(const struct tsn_alert_instance *instance);
+/* The expression's value as Prometheus feeds a rule: a vector as it is, a scalar as one element {}. */
+enum tsn_err tsn_rule_vector_of(struct tsn_result *result, int64_t ts_ms, struct tsn_error *error);
+
+#endif
