@@ -192,6 +192,10 @@ void tsn_memstore_free(struct tsn_memstore **store);
 /* Keeps a copy of the labels. Times may come in any order; of two samples of one time the later
  * call wins. */
 void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms, double value);
+/* In time order only, as a head block appends: an older time, or the same time with another value,
+ * is TSN_ERR_CONFLICT and nothing is written. */
+enum tsn_err tsn_memstore_append(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms,
+                                 double value, struct tsn_error *error);
 /* Valid while the store lives and nothing is added during an evaluation. */
 struct tsn_storage tsn_memstore_storage(struct tsn_memstore *store);
 

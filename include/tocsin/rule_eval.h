@@ -17,20 +17,6 @@
 #include "tocsin/promql.h"
 #include "tocsin/rules.h"
 
-/* ---- a storage in memory ------------------------------------------------------------------ */
-
-/* Series by label set, samples in time order. Bounded by the caller's input; nothing is dropped. */
-struct tsn_memstore;
-struct tsn_memstore *tsn_memstore_new(void);
-void tsn_memstore_free(struct tsn_memstore **store);
-/* Appends in time order. The same time again with the same bits is fine; with others, or an older
- * time: TSN_ERR_CONFLICT, nothing written, *error says which. Takes its own reference of labels. */
-enum tsn_err tsn_memstore_append(struct tsn_memstore *store, struct tsn_labels *labels, int64_t ts_ms,
-                                 double value, struct tsn_error *error);
-/* The storage as evaluators read it; valid as long as the store. Views hold until the next append. */
-struct tsn_storage tsn_memstore_storage(struct tsn_memstore *store);
-size_t tsn_memstore_series_count(const struct tsn_memstore *store);
-
 /* ---- the evaluator ------------------------------------------------------------------------ */
 
 struct tsn_rule_eval_options {

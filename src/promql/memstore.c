@@ -40,18 +40,41 @@ void tsn_memstore_free(struct tsn_memstore **store)
     *store = NULL;
 }
 
-void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms, double value)
+static struct mem_series *series_of(struct tsn_memstore *store, const struct tsn_labels *labels)
 {
     void **slot = tsn_map_upsert(&store->by_id, &labels->id, sizeof labels->id, NULL);
-    struct tsn_sample sample = { ts_ms, value };
-    struct mem_series *s;
-    size_t at;
+    struct mem_series *s = *slot;
 
-    if (!*slot) {
+    if (!s) {
         s = *slot = tsn_calloc(1, sizeof *s);
         s->labels = tsn_labels_copy(labels);
     }
-    s = *slot;
+    return s;
+}
+
+enum tsn_err tsn_memstore_append(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms,
+                                 double value, struct tsn_error *error)
+{
+    struct mem_series *s = series_of(store, labels);
+    const struct tsn_sample *last = s->samples.len ? &s->samples.items[s->samples.len - 1] : NULL;
+    struct tsn_sample sample = { ts_ms, value };
+
+    if (last && ts_ms < last->ts_ms)
+        return tsn_error_set(error, TSN_ERR_CONFLICT, "out of order sample");
+    if (last && ts_ms == last->ts_ms)
+        return tsn_double_bits(value) == tsn_double_bits(last->value)
+                   ? TSN_OK
+                   : tsn_error_set(error, TSN_ERR_CONFLICT, "duplicate sample for timestamp");
+    tsn_vec_push(&s->samples, sample);
+    return TSN_OK;
+}
+
+void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms, double value)
+{
+    struct mem_series *s = series_of(store, labels);
+    struct tsn_sample sample = { ts_ms, value };
+    size_t at;
+
     for (at = s->samples.len; at && s->samples.items[at - 1].ts_ms > ts_ms; at--)
         continue;
     if (at && s->samples.items[at - 1].ts_ms == ts_ms) {
