@@ -11,6 +11,8 @@
 #include <string.h>
 
 enum { DEFAULT_MAX_SAMPLES = 50000000 };
+/* An `@` may name any time of 64 bits; no sample lies beyond this one. */
+#define TIME_BOUND (INT64_MAX / 4)
 
 void tsn_vec_elem(struct vec *v, struct tsn_labels *taken, int64_t ts_ms, double value)
 {
@@ -59,6 +61,12 @@ static bool listed(const char *const *names, uint32_t count, const char *name)
     return false;
 }
 
+/* The name, and the type and unit that Prometheus reserves beside it: what a calculation sheds. */
+bool tsn_label_is_metadata(const char *name)
+{
+    return strcmp(name, "__name__") == 0 || strcmp(name, "__type__") == 0 || strcmp(name, "__unit__") == 0;
+}
+
 struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const char *const *names, uint32_t count,
                                       bool keep, bool drop_name)
 {
@@ -69,7 +77,7 @@ struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const cha
     for (uint32_t i = 0; i < labels->count; i++) {
         const struct tsn_label *l = &labels->items[i];
 
-        if (listed(names, count, l->name) == keep && !(drop_name && strcmp(l->name, "__name__") == 0))
+        if (listed(names, count, l->name) == keep && !(drop_name && tsn_label_is_metadata(l->name)))
             tsn_labels_builder_setn(&b, l->name, l->name_len, l->value, l->value_len);
     }
     out = tsn_labels_builder_finish(&b);
@@ -79,12 +87,13 @@ struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const cha
 
 struct tsn_labels *tsn_labels_drop_name(struct tsn_labels *labels)
 {
-    if (!tsn_labels_find(labels, "__name__", 8))
-        return tsn_labels_ref(labels);
-    return tsn_labels_project(labels, NULL, 0, false, true);
+    for (uint32_t i = 0; i < labels->count; i++)
+        if (tsn_label_is_metadata(labels->items[i].name))
+            return tsn_labels_project(labels, NULL, 0, false, true);
+    return tsn_labels_ref(labels);
 }
 
-/* Where a selector or subquery looks, after @ and offset. */
+/* Where a selector or subquery looks, after @ and offset; far from where its window could overflow. */
 static int64_t reference_time(const struct eval *ev, enum tsn_at_kind at, int64_t fixed_ms, int64_t offset_ms,
                               int64_t at_ms)
 {
@@ -94,6 +103,7 @@ static int64_t reference_time(const struct eval *ev, enum tsn_at_kind at, int64_
     case TSN_AT_END: at_ms = ev->opt.end_ms; break;
     case TSN_AT_NONE: break;
     }
+    at_ms = at_ms > TIME_BOUND ? TIME_BOUND : at_ms < -TIME_BOUND ? -TIME_BOUND : at_ms;
     return at_ms - offset_ms;
 }
 
@@ -192,6 +202,8 @@ static enum tsn_err subquery(struct eval *ev, const struct tsn_expr *e, int64_t 
         } else {
             err = tsn_ev_vector(ev, e->u.subquery.operand, t, &v);
         }
+        if (!err) /* a step costs one even if it gives nothing: [100y:1ms] must end */
+            err = count_samples(ev, v.len + 1);
         for (size_t i = 0; i < v.len && !err; i++) {
             bool created;
             void **slot = tsn_map_upsert(&by_id, &v.items[i].labels->id, sizeof v.items[i].labels->id, &created);
@@ -419,6 +431,7 @@ enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_stor
     const struct tsn_expr *root = tsn_expr_unwrap(query->root);
     struct tsn_map by_id;
     struct mat m = { 0 };
+    size_t points = 0;
     enum tsn_err err = TSN_OK;
 
     if (root->type != TSN_TYPE_SCALAR && root->type != TSN_TYPE_VECTOR)
@@ -426,8 +439,14 @@ enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_stor
                              "invalid expression type \"%s\" for range query, must be Scalar or instant Vector",
                              root->type == TSN_TYPE_MATRIX ? "range vector" : "string");
     tsn_map_init(&by_id);
-    for (int64_t t = start_ms; t <= end_ms && !err; t += step_ms)
+    if (step_ms <= 0)
+        err = tsn_error_set(error, TSN_ERR_INVALID, "zero or negative query resolution step widths are not accepted");
+    for (int64_t t = start_ms; t <= end_ms && !err; t += step_ms) {
+        ev.samples = ++points; /* a step's samples are let go after it, its points stay */
         err = range_step(&ev, root, t, &by_id, &m);
+        if (!err && end_ms - t < step_ms)
+            break;
+    }
     result->type = TSN_TYPE_MATRIX;
     if (!err)
         matrix_result(&m, result);

@@ -23,9 +23,18 @@ static int canonical(const void *a, const void *b)
     return tsn_labels_compare(((const struct elem *)a)->labels, ((const struct elem *)b)->labels);
 }
 
-static void into_groups(const struct tsn_expr *e, struct vec *in, struct groups *groups)
+/* value_label: count_values' own, else NULL. */
+static void into_groups(const struct tsn_expr *e, struct vec *in, const char *value_label, struct groups *groups)
 {
+    bool without = e->u.aggregate.without;
+    uint32_t count = e->u.aggregate.label_count;
+    const char **names = tsn_calloc(count + 1, sizeof *names);
     struct tsn_map by_id;
+
+    for (uint32_t i = 0; i < count; i++)
+        names[i] = e->u.aggregate.labels[i];
+    if (value_label && !without)
+        names[count++] = value_label;
 
     if (in->len)
         qsort(in->items, in->len, sizeof *in->items, canonical);
@@ -35,8 +44,7 @@ static void into_groups(const struct tsn_expr *e, struct vec *in, struct groups 
         bool created;
         void **slot;
 
-        fresh.labels = tsn_labels_project(in->items[i].labels, e->u.aggregate.labels, e->u.aggregate.label_count,
-                                          !e->u.aggregate.without, e->u.aggregate.without);
+        fresh.labels = tsn_labels_project(in->items[i].labels, names, count, !without, without);
         slot = tsn_map_upsert(&by_id, &fresh.labels->id, sizeof fresh.labels->id, &created);
         if (created) {
             *slot = (void *)(uintptr_t)groups->len;
@@ -47,6 +55,7 @@ static void into_groups(const struct tsn_expr *e, struct vec *in, struct groups 
         tsn_vec_push(&groups->items[(uintptr_t)*slot].members, in->items[i]);
     }
     tsn_map_release(&by_id);
+    tsn_free(names);
 }
 
 static double *values_of(const struct group *g)
@@ -99,7 +108,8 @@ static double reduce(enum tsn_aggop op, const struct group *g, double param)
     case TSN_AGG_AVG: return average_of(g, &f);
     case TSN_AGG_MIN: return f.min;
     case TSN_AGG_MAX: return f.max;
-    case TSN_AGG_COUNT: return (double)f.count;
+    case TSN_AGG_COUNT:
+    case TSN_AGG_COUNT_VALUES: return (double)f.count;
     case TSN_AGG_GROUP: return 1;
     case TSN_AGG_STDVAR: return f.m2 / (double)f.count;
     case TSN_AGG_STDDEV: return sqrt(f.m2 / (double)f.count);
@@ -137,29 +147,23 @@ static void take_k(struct group *g, enum tsn_aggop op, double k, int64_t at_ms, 
         tsn_vec_elem(out, tsn_labels_ref(g->members.items[i].labels), at_ms, g->members.items[i].value);
 }
 
-/* A new element per distinct value of the group, the value as text in the named label. */
-static void count_values(const struct group *g, const char *label, int64_t at_ms, struct vec *out)
+/* count_values: each element's value becomes the named label, which then is one of the grouping's
+ * (by), or falls to it (without). */
+static void values_to_labels(struct vec *in, const char *label)
 {
-    struct tsn_map counts;
     struct tsn_labels_builder b;
 
-    tsn_map_init(&counts);
     tsn_labels_builder_init(&b);
-    for (size_t i = 0; i < g->members.len; i++) {
+    for (size_t i = 0; i < in->len; i++) {
         char text[TSN_DOUBLE_TEXT];
-        void **slot;
+        size_t len = tsn_format_double(text, sizeof text, in->items[i].value, 'f', 0);
 
-        tsn_format_double(text, sizeof text, g->members.items[i].value, 'f', 0);
-        slot = tsn_map_upsert(&counts, text, strlen(text), NULL);
-        *slot = (void *)((uintptr_t)*slot + 1);
-    }
-    tsn_map_foreach(&counts, entry) {
-        tsn_labels_builder_from(&b, g->labels);
-        tsn_labels_builder_setn(&b, label, strlen(label), tsn_map_entry_key(entry), entry->key_len);
-        tsn_vec_elem(out, tsn_labels_builder_finish(&b), at_ms, (double)(uintptr_t)entry->value);
+        tsn_labels_builder_from(&b, in->items[i].labels);
+        tsn_labels_builder_setn(&b, label, strlen(label), text, len);
+        tsn_labels_unref(in->items[i].labels);
+        in->items[i].labels = tsn_labels_builder_finish(&b);
     }
     tsn_labels_builder_release(&b);
-    tsn_map_release(&counts);
 }
 
 static enum tsn_err read_param(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, double *param,
@@ -183,9 +187,7 @@ static enum tsn_err read_param(struct eval *ev, const struct tsn_expr *e, int64_
         return tsn_error_set(ev->error, TSN_ERR_INVALID, "Parameter value is NaN");
     if (*param >= 0x1p63)
         return tsn_error_set(ev->error, TSN_ERR_INVALID, "Scalar value %g overflows int64", *param);
-    if (*param <= -0x1p63)
-        return tsn_error_set(ev->error, TSN_ERR_INVALID, "Scalar value %g underflows int64", *param);
-    return TSN_OK;
+    return TSN_OK; /* anything below 1 gives nothing */
 }
 
 enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
@@ -199,16 +201,16 @@ enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t
 
     if (!err)
         err = tsn_ev_vector(ev, e->u.aggregate.operand, at_ms, &in);
+    if (!err && label)
+        values_to_labels(&in, label);
     if (!err)
-        into_groups(e, &in, &groups);
+        into_groups(e, &in, label, &groups);
     for (size_t g = 0; g < groups.len; g++) {
         struct group *group = &groups.items[g];
 
         if (op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK) {
             if (param >= 1)
                 take_k(group, op, param, at_ms, out);
-        } else if (op == TSN_AGG_COUNT_VALUES) {
-            count_values(group, label, at_ms, out);
         } else {
             tsn_vec_elem(out, tsn_labels_ref(group->labels), at_ms, reduce(op, group, param));
         }

@@ -45,7 +45,7 @@ static enum tsn_err with_scalar(struct eval *ev, const struct tsn_expr *e, int64
         double value = swapped ? tsn_binop_apply(e->u.binary.op, scalar, v, &keep)
                                : tsn_binop_apply(e->u.binary.op, v, scalar, &keep);
 
-        if (filter && !keep)
+        if ((filter || !tsn_binop_is_comparison(e->u.binary.op)) && !keep)
             continue;
         if (filter)
             value = v;
@@ -120,8 +120,9 @@ static struct tsn_labels *result_labels(const struct tsn_expr *e, const struct t
                                   drops_name(e));
     tsn_labels_builder_init(&b);
     tsn_labels_builder_from(&b, many);
-    if (drops_name(e))
-        tsn_labels_builder_del(&b, "__name__");
+    for (uint32_t i = 0; i < many->count && drops_name(e); i++)
+        if (tsn_label_is_metadata(many->items[i].name))
+            tsn_labels_builder_del(&b, many->items[i].name);
     for (uint32_t i = 0; i < e->u.binary.include_label_count; i++) {
         const char *value = tsn_labels_get(one, e->u.binary.include_labels[i]);
 
@@ -173,16 +174,20 @@ static enum tsn_err pair(struct eval *ev, const struct tsn_expr *e, const struct
     bool one_is_left = e->u.binary.card == TSN_CARD_ONE_TO_MANY, keep;
     double a = one_is_left ? one->value : many->value, b = one_is_left ? many->value : one->value;
     double value = tsn_binop_apply(e->u.binary.op, a, b, &keep);
+    struct tsn_u128 identity[2] = { key->id };
     struct tsn_labels *labels;
 
+    if (!keep && !tsn_binop_is_comparison(e->u.binary.op))
+        return TSN_OK;
     if (e->u.binary.card == TSN_CARD_ONE_TO_ONE && tsn_map_put(used, &key->id, sizeof key->id, ev))
         return tsn_error_set(ev->error, TSN_ERR_INVALID,
                              "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
     if (e->u.binary.return_bool)
         value = keep ? 1 : 0;
     labels = result_labels(e, many->labels, one->labels);
-    if (e->u.binary.card != TSN_CARD_ONE_TO_ONE && (keep || e->u.binary.return_bool) &&
-        tsn_map_put(used, &labels->id, sizeof labels->id, ev)) {
+    /* Twice the same labels from one key is an error even where the comparison filters one of them. */
+    identity[1] = labels->id;
+    if (e->u.binary.card != TSN_CARD_ONE_TO_ONE && tsn_map_put(used, identity, sizeof identity, ev)) {
         tsn_labels_unref(labels);
         return tsn_error_set(ev->error, TSN_ERR_INVALID,
                              "multiple matches for labels: grouping labels must ensure unique matches");

@@ -127,39 +127,6 @@ static enum tsn_err over_windows(struct eval *ev, const struct tsn_expr *e, int6
 
 /* ---- element by element ------------------------------------------------------------------- */
 
-/* A date's part in UTC; days since the epoch by floor. */
-static double date_part(enum tsn_function_id id, double seconds)
-{
-    char text[TSN_RFC3339_TEXT];
-    int64_t t, days, year, month, day;
-    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-    static const int before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
-    bool leap;
-
-    if (!(fabs(seconds) < 1e11))
-        return NAN;
-    t = (int64_t)seconds;
-    days = t >= 0 ? t / 86400 : -((-t + 86399) / 86400);
-    if (id == TSN_FN_HOUR)
-        return (double)((t - days * 86400) / 3600);
-    if (id == TSN_FN_MINUTE)
-        return (double)((t - days * 86400) / 60 % 60);
-    if (id == TSN_FN_DAY_OF_WEEK)
-        return (double)(((days + 4) % 7 + 7) % 7); /* 1970-01-01 was a Thursday */
-    tsn_format_rfc3339(text, days * INT64_C(86400000));
-    year = strtoll(text, NULL, 10);
-    month = strtoll(strchr(text + 1, '-') + 1, NULL, 10);
-    day = strtoll(strchr(text + 1, '-') + 4, NULL, 10);
-    leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    switch (id) {
-    case TSN_FN_YEAR: return (double)year;
-    case TSN_FN_MONTH: return (double)month;
-    case TSN_FN_DAY_OF_MONTH: return (double)day;
-    case TSN_FN_DAY_OF_YEAR: return (double)(before[month - 1] + day + (leap && month > 2));
-    default: return lengths[month - 1] + (leap && month == 2);
-    }
-}
-
 static double round_to(double v, double nearest)
 {
     double inverse = 1.0 / nearest;
@@ -193,11 +160,11 @@ static double math_value(enum tsn_function_id id, double v, double a, double b)
     case TSN_FN_RAD: return v * (M_PI / 180);
     case TSN_FN_DEG: return v * (180 / M_PI);
     case TSN_FN_SGN: return v < 0 ? -1 : v > 0 ? 1 : v;
-    case TSN_FN_CLAMP: return isnan(v) || isnan(a) || isnan(b) ? NAN : fmax(a, fmin(b, v));
-    case TSN_FN_CLAMP_MIN: return isnan(v) || isnan(a) ? NAN : fmax(a, v);
-    case TSN_FN_CLAMP_MAX: return isnan(v) || isnan(a) ? NAN : fmin(a, v);
+    case TSN_FN_CLAMP: return tsn_max(a, tsn_min(b, v));
+    case TSN_FN_CLAMP_MIN: return tsn_max(a, tsn_min(INFINITY, v));
+    case TSN_FN_CLAMP_MAX: return tsn_max(-INFINITY, tsn_min(a, v));
     case TSN_FN_ROUND: return round_to(v, a);
-    default: return date_part(id, v);
+    default: return tsn_date_part(id, v);
     }
 }
 
@@ -216,7 +183,7 @@ static enum tsn_err elementwise(struct eval *ev, const struct tsn_expr *e, int64
     enum tsn_err err = TSN_OK;
 
     if (is_date(id) && e->u.call.arg_count == 0) {
-        tsn_vec_elem(out, tsn_labels_empty(), at_ms, date_part(id, (double)at_ms / 1000));
+        tsn_vec_elem(out, tsn_labels_empty(), at_ms, tsn_date_part(id, floor((double)at_ms / 1000)));
         return TSN_OK;
     }
     for (uint32_t i = 1; i < e->u.call.arg_count && i <= 2 && !err; i++)
@@ -240,14 +207,16 @@ static enum tsn_err timestamps(struct eval *ev, const struct tsn_expr *e, int64_
     enum tsn_err err = tsn_ev_vector(ev, arg, at_ms, &in);
 
     for (size_t i = 0; i < in.len && !err; i++)
-        tsn_vec_elem(out, tsn_labels_drop_name(in.items[i].labels), at_ms, (double)in.items[i].ts_ms / 1000);
+        tsn_vec_elem(out, tsn_labels_drop_name(in.items[i].labels), at_ms,
+                     (double)(arg->kind == TSN_EXPR_SELECTOR ? in.items[i].ts_ms : at_ms) / 1000);
     tsn_vec_free(&in);
     return err ? err : tsn_vec_unique(ev, out);
 }
 
 /* ---- whole vectors ------------------------------------------------------------------------ */
 
-/* Labels of the equality matchers that occur once; {} for anything but a selector. */
+/* Labels of the equality matchers whose label no later matcher names again; {} for anything but a
+ * selector. Taken in turn: a!="x",a="y" gives a="y", as in Prometheus. */
 static struct tsn_labels *absent_labels(const struct tsn_expr *arg)
 {
     const struct tsn_expr *sel = tsn_expr_unwrap(arg);
@@ -261,12 +230,17 @@ static struct tsn_labels *absent_labels(const struct tsn_expr *arg)
     tsn_labels_builder_init(&b);
     for (uint32_t i = 0; i < sel->u.selector.matcher_count; i++) {
         const struct tsn_matcher *m = &sel->u.selector.matchers[i];
-        bool once = true;
+        bool first = true;
 
-        for (uint32_t k = 0; k < sel->u.selector.matcher_count; k++)
-            once = once && (k == i || strcmp(sel->u.selector.matchers[k].name, m->name) != 0);
-        if (m->op == TSN_MATCH_EQ && once && strcmp(m->name, "__name__") != 0)
+        for (uint32_t k = 0; k < i; k++)
+            first = first && !(sel->u.selector.matchers[k].op == TSN_MATCH_EQ &&
+                               strcmp(sel->u.selector.matchers[k].name, m->name) == 0);
+        if (tsn_label_is_metadata(m->name))
+            continue;
+        if (m->op == TSN_MATCH_EQ && first)
             tsn_labels_builder_setn(&b, m->name, m->name_len, m->value, m->value_len);
+        else
+            tsn_labels_builder_del(&b, m->name);
     }
     labels = tsn_labels_builder_finish(&b);
     tsn_labels_builder_release(&b);
@@ -309,7 +283,7 @@ static int descending(const void *a, const void *b)
 }
 
 struct histogram {
-    struct tsn_labels *labels;
+    struct tsn_labels *labels; /* with the name: two metrics are two histograms */
     TSN_VEC(struct tsn_bucket) buckets;
 };
 
@@ -336,9 +310,9 @@ static enum tsn_err classic_histograms(struct eval *ev, const struct tsn_expr *e
         bool created;
         void **slot;
 
-        if (!text || !tsn_parse_double(text, strlen(text), &bucket.upper))
+        if (!text || !tsn_parse_double(text, strlen(text), &bucket.upper) || isnan(bucket.upper))
             continue;
-        fresh.labels = tsn_labels_project(in.items[i].labels, le, 1, false, true);
+        fresh.labels = tsn_labels_project(in.items[i].labels, le, 1, false, false);
         slot = tsn_map_upsert(&by_id, &fresh.labels->id, sizeof fresh.labels->id, &created);
         if (created) {
             *slot = (void *)(uintptr_t)all.len;
@@ -351,9 +325,10 @@ static enum tsn_err classic_histograms(struct eval *ev, const struct tsn_expr *e
     for (size_t i = 0; i < all.len; i++) {
         struct histogram *h = &all.items[i];
 
-        tsn_vec_elem(out, h->labels, at_ms,
+        tsn_vec_elem(out, tsn_labels_drop_name(h->labels), at_ms,
                      scalars == 1 ? tsn_bucket_quantile(param[0], h->buckets.items, h->buckets.len)
                                   : tsn_bucket_fraction(param[0], param[1], h->buckets.items, h->buckets.len));
+        tsn_labels_unref(h->labels);
         tsn_vec_release(&h->buckets);
     }
     tsn_vec_release(&all);
@@ -412,6 +387,11 @@ static enum tsn_err label_join(struct eval *ev, const struct tsn_expr *e, int64_
     if (!dst->u.string.len || !tsn_utf8_valid(dst->u.string.text, dst->u.string.len))
         return tsn_error_set(ev->error, TSN_ERR_INVALID, "invalid destination label name in label_join(): %s",
                              dst->u.string.text);
+    for (uint32_t a = 3; a < e->u.call.arg_count; a++)
+        if (!text_arg(e, a)->u.string.len ||
+            !tsn_utf8_valid(text_arg(e, a)->u.string.text, text_arg(e, a)->u.string.len))
+            return tsn_error_set(ev->error, TSN_ERR_INVALID, "invalid source label name in label_join(): %s",
+                                 text_arg(e, a)->u.string.text);
     err = tsn_ev_vector(ev, e->u.call.args[0], at_ms, out);
     tsn_labels_builder_init(&b);
     for (size_t i = 0; i < out->len && !err; i++) {

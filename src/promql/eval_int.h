@@ -49,11 +49,14 @@ enum tsn_err tsn_ev_call(struct eval *ev, const struct tsn_expr *e, int64_t at_m
 enum tsn_err tsn_ev_binary(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 
-/* Label set without __name__ (fresh reference). */
+/* __name__, __type__, __unit__. */
+bool tsn_label_is_metadata(const char *name);
+/* Label set without those (fresh reference). */
 struct tsn_labels *tsn_labels_drop_name(struct tsn_labels *labels);
-/* Only the named labels (keep), or all but those and, if drop_name, __name__. Fresh reference. */
+/* Only the named labels (keep), or all but those; drop_name: never the metadata. Fresh reference. */
 struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const char *const *names, uint32_t count,
                                       bool keep, bool drop_name);
+/* *keep: for a comparison, its truth; false for the trim operators, which give floats nothing. */
 double tsn_binop_apply(enum tsn_binop op, double a, double b, bool *keep);
 
 /* kernels.c: numbers only; shared with the streaming plan. */
@@ -68,6 +71,11 @@ struct tsn_bucket {
     double upper, count;
 };
 /* Buckets are sorted and merged in place. */
+/* Go's math.Max and math.Min: an infinity that settles the matter wins over NaN. */
+double tsn_max(double a, double b);
+double tsn_min(double a, double b);
+/* A part of the UTC date of a Unix time, for any double as Go on amd64 takes it. */
+double tsn_date_part(enum tsn_function_id id, double seconds);
 double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count);
 double tsn_bucket_fraction(double lower, double upper, struct tsn_bucket *buckets, size_t count);
 /* slope and value at intercept_ms. */

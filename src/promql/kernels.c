@@ -5,6 +5,7 @@
 #include "promql/blocks.h"
 #include "promql/eval_int.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -75,8 +76,8 @@ static int by_upper(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts, adds up equal bounds, and lifts dips. Returns the new count, 0 if the last is not +Inf. */
-static size_t prepare_buckets(struct tsn_bucket *buckets, size_t count)
+/* Sorts and adds up equal bounds. Returns the new count, 0 if the last bound is not +Inf. */
+static size_t merge_buckets(struct tsn_bucket *buckets, size_t count)
 {
     size_t kept = 0;
 
@@ -91,22 +92,41 @@ static size_t prepare_buckets(struct tsn_bucket *buckets, size_t count)
         else
             buckets[++kept] = buckets[i];
     }
-    count = kept + 1;
+    return kept + 1;
+}
+
+/* Lifts dips: a decrease, or a difference of rounding (1e-12), is no difference. */
+static void make_monotonic(struct tsn_bucket *buckets, size_t count)
+{
     for (size_t i = 1; i < count; i++) {
         double previous = buckets[i - 1].count, now = buckets[i].count;
 
-        if (previous == now)
-            continue;
-        /* a difference of rounding (1e-12) or a decrease is no difference */
-        if (now < previous || fabs(now - previous) / (fabs(now) + fabs(previous)) < 1e-12)
+        if (now < previous || (isnan(now) && isnan(previous)) ||
+            fabs(now - previous) / fmin(fabs(now) + fabs(previous), DBL_MAX) < 1e-12)
             buckets[i].count = previous;
     }
-    return count;
+}
+
+/* First of buckets[0, count - 1) that holds the rank, else the last. A binary search, so that counts
+ * with NaN among them give what they give in Prometheus. */
+static size_t bucket_of_rank(const struct tsn_bucket *buckets, size_t count, double rank)
+{
+    size_t low = 0, high = count - 1;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (buckets[middle].count >= rank)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
 }
 
 double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count)
 {
-    double total, rank, start, end, below;
+    double rank, start, end, below;
     size_t b;
 
     if (isnan(q))
@@ -115,15 +135,12 @@ double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count)
         return -INFINITY;
     if (q > 1)
         return INFINITY;
-    count = prepare_buckets(buckets, count);
-    if (count < 2)
+    count = merge_buckets(buckets, count);
+    make_monotonic(buckets, count);
+    if (count < 2 || buckets[count - 1].count == 0)
         return NAN;
-    total = buckets[count - 1].count;
-    if (total == 0 || isnan(total))
-        return NAN;
-    rank = q * total;
-    for (b = 0; b < count - 1 && !(buckets[b].count >= rank); b++)
-        continue;
+    rank = q * buckets[count - 1].count;
+    b = bucket_of_rank(buckets, count, rank);
     if (b == count - 1)
         return buckets[count - 2].upper;
     if (b == 0 && buckets[0].upper <= 0)
@@ -134,40 +151,52 @@ double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count)
     return start + (end - start) * ((rank - below) / (buckets[b].count - below));
 }
 
-/* Observations at or below x, with linear interpolation inside a bucket. */
+/* Observations at or below x, by linear interpolation inside a bucket; total if x is in none. */
 static double rank_of(double x, const struct tsn_bucket *buckets, size_t count)
 {
-    double lower = 0, below = 0;
+    double total = buckets[count - 1].count, below = 0, rank = total;
+    double lower = buckets[0].upper <= 0 ? -INFINITY : 0;
 
     for (size_t i = 0; i < count; i++) {
-        double upper = buckets[i].upper;
+        double upper = buckets[i].upper, held = buckets[i].count;
 
-        if (i == 0 && upper <= 0)
-            lower = -INFINITY;
-        if (x <= lower)
-            return below;
-        if (x < upper) {
-            if (isinf(upper) || isinf(lower))
-                return isinf(lower) ? buckets[i].count : below;
-            return below + (buckets[i].count - below) * (x - lower) / (upper - lower);
+        if (lower >= x) {
+            rank = below;
+            break;
+        }
+        if (lower < x && upper > x) {
+            /* no observation of a bucket without a lower end counts; +Inf takes care of itself */
+            rank = isinf(lower) ? held : below + (held - below) * (x - lower) / (upper - lower);
+            break;
         }
         lower = upper;
-        below = buckets[i].count;
+        below = held;
     }
-    return below;
+    return rank > total ? total : rank;
 }
 
 double tsn_bucket_fraction(double lower, double upper, struct tsn_bucket *buckets, size_t count)
 {
-    double total;
-
-    count = prepare_buckets(buckets, count);
+    count = merge_buckets(buckets, count);
     if (!count || buckets[count - 1].count == 0 || isnan(lower) || isnan(upper))
         return NAN;
-    total = buckets[count - 1].count;
     if (lower >= upper)
         return 0;
-    return ((isinf(upper) ? total : rank_of(upper, buckets, count)) - rank_of(lower, buckets, count)) / total;
+    return (rank_of(upper, buckets, count) - rank_of(lower, buckets, count)) / buckets[count - 1].count;
+}
+
+double tsn_max(double a, double b)
+{
+    if ((isinf(a) && a > 0) || (isinf(b) && b > 0))
+        return INFINITY;
+    return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
+}
+
+double tsn_min(double a, double b)
+{
+    if ((isinf(a) && a < 0) || (isinf(b) && b < 0))
+        return -INFINITY;
+    return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
 }
 
 /* Source: Prometheus's incremental mean, used once the plain sum has overflowed. */
