@@ -1,0 +1,402 @@
+/*
+ * patterns: signatures by shape, mining by slot cardinality, limits, snapshots, headers, extraction, secrets, joins.
+ * Lines are made up here; the public corpora are scored by the conformance run.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tocsin/patterns.h"
+
+static struct tsn_buf scratch;
+
+static const char *sig(const char *line)
+{
+    return tsn_pattern_signature(NULL, line, strlen(line), &scratch).text;
+}
+
+static void test_signature_shapes(void **state)
+{
+    static const char *const cases[][2] = {
+        { "Deleted 17 rows in 3.2s", "Deleted <*> rows in <*>" },
+        { "connect 10.0.0.1:8080 ok", "connect <*> ok" },
+        { "from fe80::1ff:fe23:4567:890a now", "from <*> now" },
+        { "mac 00:1b:44:11:3a:b7 seen", "mac <*> seen" },
+        { "id=3f2504e0-4f89-11d3-9a0c-0305e82c3301 done", "id=<*> done" },
+        { "GET https://example.org/a?b=c returned", "GET <*> returned" },
+        { "open /var/log/app.log failed", "open <*> failed" },
+        { "to db.internal.example:5432 refused", "to <*> refused" },
+        { "at Fri Jun 17 07:07:00 2005 ended", "at <*> ended" },
+        { "at 2024-02-03 10:11:12,345 ended", "at <*> ended" },
+        { "free 317.6 KB of 2.1 GB left", "free <*> of <*> left" },
+        { "sent 2048 bytes (2.0 KB) out", "sent <*> bytes out" },
+        { "enabled=true ready: FALSE", "enabled=<*> ready: <*>" },
+        { "tabs\tand   blanks  ", "tabs and blanks" },
+        { "level......0x1f", "level......<*>" },
+        { "worker-7 joined", "<*> joined" },
+        { "ids 1 2 3 4 5 gone", "ids <*> gone" },
+        { "acl a,b,c set", "acl <*> set" },
+        { "name=\"blue lock\" held", "name=\"<*>\" held" },
+        { "mail bob@example.org bounced", "mail <*> bounced" },
+        { "login password=hunter ok", "login password=<*> ok" },
+        { "", "" },
+        { "   ", "" },
+        { "...", "..." },
+        { "-", "-" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < TSN_ARRAY_LEN(cases); i++)
+        assert_string_equal(sig(cases[i][0]), cases[i][1]);
+}
+
+static void test_signature_is_pure(void **state)
+{
+    struct tsn_buf other = TSN_BUF_INIT;
+    const char *line = "task 12 of job_17 finished in 3 ms";
+    struct tsn_signature a = tsn_pattern_signature(NULL, line, strlen(line), &scratch);
+    struct tsn_signature b = tsn_pattern_signature(NULL, line, strlen(line), &other);
+
+    (void)state;
+    assert_true(a.hash == b.hash && a.len == b.len && !a.cut && !a.pinned);
+    assert_true(a.hash == tsn_hash64(a.text, a.len));
+    tsn_buf_release(&other);
+}
+
+static void test_hostile_lines(void **state)
+{
+    size_t len = 1 << 20;
+    char *line = tsn_alloc(len);
+    struct tsn_signature s;
+
+    (void)state;
+    memset(line, 'x', len);
+    s = tsn_pattern_signature(NULL, line, len, &scratch);
+    assert_true(s.cut);
+    assert_string_equal(s.text, "<*>");
+    for (size_t i = 0; i < len; i++)
+        line[i] = (char)(i * 7 + i / 256);
+    s = tsn_pattern_signature(NULL, line, len, &scratch);
+    assert_true(s.len <= 4 * TSN_PATTERN_SCAN_MAX);
+    assert_true(tsn_utf8_valid(s.text, s.len));
+    memset(line, 0, len);
+    assert_int_equal(tsn_pattern_signature(NULL, line, len, &scratch).len, 0);
+    assert_false(tsn_pattern_signature(NULL, line, TSN_PATTERN_SCAN_MAX, &scratch).cut);
+    assert_true(tsn_pattern_signature(NULL, line, TSN_PATTERN_SCAN_MAX + 1, &scratch).cut);
+    assert_string_equal(sig("bad \xff\xfe utf"), "bad ?? utf");
+    assert_string_equal(sig("gr\xc3\xbc\xc3\x9f" "e an alle"), "gr\xc3\xbc\xc3\x9f" "e an alle");
+    tsn_free(line);
+}
+
+static void test_pins_and_masks(void **state)
+{
+    struct tsn_pattern_config *config = tsn_pattern_config_new();
+    struct tsn_signature s;
+    struct tsn_error error;
+    const char *line = "order alpha-beta from shop closed";
+
+    (void)state;
+    assert_int_equal(tsn_pattern_config_mask(config, "alpha-*", &error), TSN_OK);
+    assert_int_equal(tsn_pattern_config_pin(config, "user <*> said <*>", &error), TSN_OK);
+    assert_int_equal(tsn_pattern_config_mask(config, "", &error), TSN_ERR_INVALID);
+    s = tsn_pattern_signature(config, line, strlen(line), &scratch);
+    assert_string_equal(s.text, "order <*> from shop closed");
+    s = tsn_pattern_signature(config, "user bob said hello there", 25, &scratch);
+    assert_true(s.pinned);
+    assert_string_equal(s.text, "user <*> said <*>");
+    for (int i = 1; i < 64; i++)
+        assert_int_equal(tsn_pattern_config_mask(config, "m", &error), TSN_OK);
+    assert_int_equal(tsn_pattern_config_mask(config, "m", &error), TSN_ERR_LIMIT);
+    tsn_pattern_config_free(&config);
+    assert_null(config);
+}
+
+static struct tsn_miner_result feed(struct tsn_miner *m, uint32_t scope, const char *line, int64_t ts)
+{
+    struct tsn_signature s = tsn_pattern_signature(NULL, line, strlen(line), &scratch);
+
+    return tsn_miner_add(m, scope, s.hash, s.text, s.len, s.pinned, 1, ts);
+}
+
+static void test_states_stay_apart_names_fold(void **state)
+{
+    static const char *const names[] = { "anna", "bert", "carl", "dora", "emil", "fritz", "gustav", "hans" };
+    struct tsn_miner *m = tsn_miner_new(NULL);
+    struct tsn_template t;
+    uint64_t started, first = 0;
+    char line[80];
+    size_t merged;
+
+    (void)state;
+    started = feed(m, 0, "machine was started", 1).id;
+    assert_true(started != feed(m, 0, "machine was paused", 2).id);
+    assert_true(started != feed(m, 0, "machine was resumed", 3).id);
+    for (size_t i = 0; i < TSN_ARRAY_LEN(names); i++) {
+        struct tsn_miner_result r;
+
+        snprintf(line, sizeof line, "session of %s was closed", names[i]);
+        r = feed(m, 0, line, (int64_t)i);
+        if (i == 0)
+            first = r.id;
+        assert_int_equal(r.is_new, i < 5);
+        assert_int_equal(r.merges, i == 5 ? 5 : 0);
+        if (i >= 5)
+            assert_true(r.id == first);
+        if (i == 7) {
+            assert_true(tsn_miner_get(m, r.ref, &t));
+            assert_string_equal(t.text, "session of <*> was closed");
+            assert_int_equal(t.count, 8);
+            assert_int_equal(t.first_ms, 0);
+            assert_int_equal(t.last_ms, 7);
+        }
+    }
+    assert_int_equal(tsn_miner_merged(m, &merged)->into_id == first, 1);
+    assert_int_equal(merged, 5);
+    tsn_miner_merged_clear(m);
+    assert_true(feed(m, 0, "machine was started", 9).id == started);
+    tsn_miner_free(&m);
+}
+
+static void test_scopes_do_not_mix(void **state)
+{
+    struct tsn_miner *m = tsn_miner_new(NULL);
+    uint32_t a = tsn_miner_scope(m, "api", "ERROR"), b = tsn_miner_scope(m, "web", "ERROR");
+    const char *service, *level;
+    struct tsn_miner_result x = feed(m, a, "disk is full", 1), y = feed(m, b, "disk is full", 1);
+
+    (void)state;
+    assert_true(x.is_new && y.is_new && x.id != y.id);
+    assert_int_equal(tsn_miner_scope(m, "api", "ERROR"), a);
+    tsn_miner_scope_name(m, b, &service, &level);
+    assert_string_equal(service, "web");
+    assert_string_equal(level, "ERROR");
+    assert_int_equal(tsn_miner_count(m, a, 12345, 1, 1).ref, TSN_MINER_NONE);
+    tsn_miner_free(&m);
+}
+
+/* Distinct words without end: memory stays inside the limits, and what was dropped is counted. */
+static void test_limits(void **state)
+{
+    struct tsn_miner_limits limits = { .max_templates = 100, .max_signatures = 1000, .max_slots = 2000,
+                                       .max_text_bytes = 1 << 16 };
+    struct tsn_miner *m = tsn_miner_new(&limits);
+    struct tsn_miner_stats stats;
+    char line[128];
+    uint64_t seed = 1;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        char words[4][12];
+
+        for (int w = 0; w < 4; w++) {
+            for (int c = 0; c < 9; c++) {
+                seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+                words[w][c] = (char)('g' + (seed >> 33) % 20);
+            }
+            words[w][9] = '\0';
+        }
+        snprintf(line, sizeof line, "%s %s %s %s", words[0], words[1], words[2], words[3]);
+        feed(m, 0, line, i);
+        tsn_miner_merged_clear(m);
+        stats = tsn_miner_stats(m);
+        assert_true(stats.templates <= 100 && stats.signatures <= 1002 && stats.text_bytes <= (1 << 16) + 128);
+        assert_true(stats.slots <= 2000 + 48);
+    }
+    assert_true(stats.evicted_templates > 19000);
+    tsn_miner_free(&m);
+}
+
+static void test_snapshot(void **state)
+{
+    struct tsn_miner *a = tsn_miner_new(NULL), *b;
+    struct tsn_buf one = TSN_BUF_INIT, two = TSN_BUF_INIT;
+    struct tsn_error error;
+    char line[80];
+    uint32_t scope = tsn_miner_scope(a, "api", "WARN");
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        snprintf(line, sizeof line, "user %c%c did %s today", 'a' + i % 5, 'g' + i % 11, i % 3 ? "reading" : "writing");
+        feed(a, i % 2 ? scope : 0, line, i);
+    }
+    tsn_miner_snapshot(a, &one);
+    b = tsn_miner_restore(NULL, one.data, one.len, &error);
+    assert_non_null(b);
+    tsn_miner_snapshot(b, &two);
+    assert_int_equal(one.len, two.len);
+    assert_memory_equal(one.data, two.data, one.len);
+    for (int i = 0; i < 200; i++) {
+        struct tsn_miner_result x, y;
+
+        snprintf(line, sizeof line, "user %c%c did %s today", 'a' + i % 7, 'g' + i % 13, i % 3 ? "reading" : "running");
+        x = feed(a, scope, line, 1000 + i);
+        y = feed(b, scope, line, 1000 + i);
+        assert_true(x.id == y.id && x.is_new == y.is_new && x.merges == y.merges);
+    }
+    tsn_miner_free(&b);
+    for (size_t cut = 0; cut < one.len; cut += 7) {
+        b = tsn_miner_restore(NULL, one.data, cut, &error);
+        assert_null(b);
+    }
+    tsn_miner_free(&a);
+    tsn_buf_release(&one);
+    tsn_buf_release(&two);
+}
+
+static struct tsn_header learn(const char *format, int count)
+{
+    static char text[64][160];
+    struct tsn_text lines[64];
+    struct tsn_header h;
+
+    for (int i = 0; i < count; i++) {
+        snprintf(text[i], sizeof text[i], format, i % 60, i % 7 ? "reading" : "Writing 5", i);
+        lines[i] = (struct tsn_text){ text[i], strlen(text[i]) };
+    }
+    tsn_header_learn(&h, lines, (size_t)count);
+    return h;
+}
+
+static void check_skip(const char *format, const char *line, const char *rest)
+{
+    struct tsn_header h = learn(format, 40);
+
+    assert_string_equal(line + tsn_header_skip(&h, line, strlen(line)), rest);
+}
+
+static void test_headers(void **state)
+{
+    (void)state;
+    check_skip("2024-03-04 10:11:%02d,123 INFO [pool a] app.Client: %s the file %d",
+               "2024-03-04 10:12:00,001 WARN [pool b c] app.Server: cannot do", "cannot do");
+    check_skip("Mar  4 10:11:%02d web crond[77]: %s it %d", "Mar  4 11:00:00 web sshd[1]: closed", "closed");
+    check_skip("[04.03 10:11:%02d] tool.exe - %s of %d", "[04.03 10:11:00] other.exe *64 - gone", "gone");
+    check_skip("%d rows for %s in %d", "7 rows for reading in 3", "7 rows for reading in 3");
+    check_skip("10.0.0.%d:80 served %s to %d", "10.0.0.7:80 served x to 3", "10.0.0.7:80 served x to 3");
+    check_skip("2024-03-04T10:11:%02dZ level %s %d", "  at some.java.Frame", "  at some.java.Frame");
+}
+
+static void check_field(struct tsn_text t, const char *want)
+{
+    assert_int_equal(t.len, strlen(want));
+    assert_memory_equal(t.data ? t.data : "", want, t.len);
+}
+
+static enum tsn_log_format extract(const char *line, struct tsn_log_fields *f)
+{
+    return tsn_log_extract(line, strlen(line), f, &scratch);
+}
+
+static void test_extract(void **state)
+{
+    struct tsn_log_fields f;
+
+    (void)state;
+    assert_int_equal(extract("{\"timestamp\":\"2026-01-02T03:04:05.678Z\",\"service\":\"api\",\"level\":\"ERROR\","
+                             "\"x\":{\"message\":\"no\",\"a\":[1,\"]\"]},\"message\":\"a \\\"b\\\" \\u00e9\",\"n\":null}", &f),
+                     TSN_LOG_FORMAT_JSON);
+    check_field(f.message, "a \"b\" \xc3\xa9");
+    check_field(f.service, "api");
+    check_field(f.level, "ERROR");
+    assert_true(f.ts_ms == 1767323045678);
+    assert_int_equal(extract("ts=1767323045 level=warn msg=\"slow query\" took=3s", &f), TSN_LOG_FORMAT_LOGFMT);
+    check_field(f.message, "slow query");
+    check_field(f.level, "warn");
+    assert_true(f.ts_ms == 1767323045000);
+    assert_int_equal(extract("<165>1 2003-10-11T22:14:15.003Z host app 12 ID47 [x y=\"a\\]\"] it works", &f),
+                     TSN_LOG_FORMAT_SYSLOG);
+    check_field(f.message, "it works");
+    check_field(f.service, "app");
+    check_field(f.level, "INFO");
+    assert_int_equal(extract("{\"message\":\"cut", &f), TSN_LOG_FORMAT_PLAIN);
+    check_field(f.message, "{\"message\":\"cut");
+    assert_int_equal(extract("a=1 b=2", &f), TSN_LOG_FORMAT_PLAIN);
+    assert_int_equal(extract("", &f), TSN_LOG_FORMAT_PLAIN);
+    assert_string_equal(tsn_log_level_normal("Warning", 7), "WARN");
+    assert_string_equal(tsn_log_level_normal("crit", 4), "FATAL");
+    assert_string_equal(tsn_log_level_normal("loud", 4), "");
+}
+
+static void check_masked(const char *line, const char *want)
+{
+    struct tsn_buf out = TSN_BUF_INIT;
+
+    tsn_pattern_mask_secrets(NULL, line, strlen(line), 0, &out);
+    assert_string_equal(tsn_buf_str(&out), want);
+    tsn_buf_release(&out);
+}
+
+static void test_secrets(void **state)
+{
+    struct tsn_pattern_config *config = tsn_pattern_config_new();
+    struct tsn_buf out = TSN_BUF_INIT;
+
+    (void)state;
+    check_masked("login user=bob password=hunter2 ok", "login user=bob password=<secret> ok");
+    check_masked("{\"apiKey\": \"abc def\", \"n\": 1}", "{\"apiKey\": \"<secret>\", \"n\": 1}");
+    check_masked("Authorization: Bearer abcdefgh12345", "Authorization: Bearer <secret>");
+    check_masked("sent Bearer abcdefgh12345 along", "sent Bearer <secret> along");
+    check_masked("redis://u:p%40ss@cache:6379/0 down", "redis://u:<secret>@cache:6379/0 down");
+    check_masked("mail to bob.b@example.org. failed", "mail to <email>. failed");
+    check_masked("key AKIAIOSFODNN7EXAMPLE used", "key <secret> used");
+    check_masked("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln seen", "jwt <secret> seen");
+    check_masked("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 fine", "id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 fine");
+    check_masked("password:", "password:");
+    check_masked("nothing here \xff", "nothing here ?");
+    assert_int_equal(tsn_pattern_config_secret(config, "Pin", NULL), TSN_OK);
+    tsn_pattern_config_secret_kinds(config, TSN_SECRET_KEYED);
+    tsn_pattern_mask_secrets(config, "pin=1234 a@b.org tail", 21, 16, &out);
+    assert_string_equal(tsn_buf_str(&out), "pin=<secret> a@b.org");
+    tsn_buf_release(&out);
+    tsn_pattern_config_free(&config);
+}
+
+/* A letter for each line: n starts an event, + continues it. */
+static void check_join(const char *const *lines, const char *want)
+{
+    struct tsn_join join = { 0 };
+
+    for (size_t i = 0; want[i]; i++)
+        if (tsn_join_continues(&join, lines[i], strlen(lines[i])) != (want[i] == '+'))
+            fail_msg("line %zu: %s", i, lines[i]);
+}
+
+static void test_join(void **state)
+{
+    static const char *const java[] = { "ERROR it broke", "java.lang.X: y", "\tat a.B.c(D.java:1)", "Caused by: z",
+                                        "\t... 3 more", "INFO next" };
+    static const char *const python[] = { "ERROR it broke", "Traceback (most recent call last):", "  File \"x\", line 1",
+                                          "    f()", "ValueError: bad", "INFO next" };
+    static const char *const go[] = { "panic: oops", "", "goroutine 1 [running]:", "main.f(0x1)", "\t/x/y.go:3 +0x1",
+                                      "created by main.g", "exit status 2", "2026/01/01 next" };
+    static const char *const node[] = { "Error: bad", "    at f (/x.js:1:2)", "    at g", "listening" };
+    struct tsn_join join = { 0 };
+
+    (void)state;
+    check_join(java, "nn+++n");
+    check_join(python, "n++++n");
+    check_join(go, "n++++++n");
+    check_join(node, "n++n");
+    for (unsigned i = 0; i < TSN_JOIN_LINES; i++)
+        assert_int_equal(tsn_join_continues(&join, "  indented", 10), i > 0);
+    assert_false(tsn_join_continues(&join, "  indented", 10));
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signature_shapes), cmocka_unit_test(test_signature_is_pure),
+        cmocka_unit_test(test_hostile_lines),    cmocka_unit_test(test_pins_and_masks),
+        cmocka_unit_test(test_states_stay_apart_names_fold), cmocka_unit_test(test_scopes_do_not_mix),
+        cmocka_unit_test(test_limits),           cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_headers),          cmocka_unit_test(test_extract),
+        cmocka_unit_test(test_secrets),          cmocka_unit_test(test_join),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    tsn_buf_release(&scratch);
+    return failed;
+}
