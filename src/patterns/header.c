@@ -201,7 +201,9 @@ void tsn_header_learn(struct tsn_header *header, const struct tsn_text *lines, s
     if (used < 3)
         return;
     for (k = 0; k < COLUMNS_MAX && constant_class(&seen[k], used); k++)
-        if (AGREE(seen[k].time, used) && header->time_count < TSN_ARRAY_LEN(header->time_columns) && k < 6)
+        if (header->time_count && AGREE(seen[k].dash, used))
+            break; /* the dash ends it, wherever it stands */
+        else if (AGREE(seen[k].time, used) && header->time_count < TSN_ARRAY_LEN(header->time_columns) && k < 6)
             header->time_columns[header->time_count++] = (uint8_t)k;
     if (!header->time_count || header->time_columns[0] > 3)
         return;

@@ -30,6 +30,18 @@ static bool error_line(const char *line, size_t len)
     return i > 0 && (i == len || line[i] == ':');
 }
 
+/* "java.lang.IllegalStateException: …": an error class alone on its line, below the line that logs it. */
+static bool error_class(const char *line, size_t len)
+{
+    size_t i = 0, dots = 0;
+
+    for (; i < len && ((tsn_chars[(uint8_t)line[i]] & (TSN_C_ALPHA | TSN_C_DIGIT)) || memchr("._$", line[i], 3)); i++)
+        dots += line[i] == '.';
+    if (dots == 0 || (i < len && line[i] != ':'))
+        return false;
+    return (i > 9 && memcmp(line + i - 9, "Exception", 9) == 0) || (i > 5 && memcmp(line + i - 5, "Error", 5) == 0);
+}
+
 /* A Go frame: "pkg/path.Func(…)", "created by …", "goroutine 7 [running]:", "exit status 2", or empty. */
 static bool go_line(const char *line, size_t len)
 {
@@ -54,7 +66,7 @@ static bool continues(struct tsn_join *join, const char *line, size_t len)
     }
     if (join->state == GO && go_line(line, len))
         return true;
-    return starts(line, len, "Caused by: ") || starts(line, len, "Suppressed: ") ||
+    return error_class(line, len) || starts(line, len, "Caused by: ") || starts(line, len, "Suppressed: ") ||
            (starts(line, len, "... ") && len > 9 && memcmp(line + len - 5, " more", 5) == 0);
 }
 

@@ -366,7 +366,7 @@ static void check_join(const char *const *lines, const char *want)
 
 static void test_join(void **state)
 {
-    static const char *const java[] = { "ERROR it broke", "java.lang.X: y", "\tat a.B.c(D.java:1)", "Caused by: z",
+    static const char *const java[] = { "ERROR it broke", "java.lang.XError: y", "\tat a.B.c(D.java:1)", "Caused by: z",
                                         "\t... 3 more", "INFO next" };
     static const char *const python[] = { "ERROR it broke", "Traceback (most recent call last):", "  File \"x\", line 1",
                                           "    f()", "ValueError: bad", "INFO next" };
@@ -376,7 +376,7 @@ static void test_join(void **state)
     struct tsn_join join = { 0 };
 
     (void)state;
-    check_join(java, "nn+++n");
+    check_join(java, "n++++n");
     check_join(python, "n++++n");
     check_join(go, "n++++++n");
     check_join(node, "n++n");
