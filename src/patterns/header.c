@@ -103,7 +103,7 @@ static bool time_like(const struct column *c)
         return digits == c->len && digits >= 6;
     if (marks == 0) /* 2005.07.15 and seconds with a fraction; not a version, not an address */
         return digits >= 8 && dots <= 2;
-    return marks + dots >= 1 && digits >= 4;
+    return marks >= 2 || dots <= 1; /* an address with port has three dots and a colon */
 }
 
 static bool is_month(const struct column *c)
