@@ -8,6 +8,8 @@ shared=${TOCSIN_SHARED:-../shared}
 shared=$(cd "$shared" && pwd)
 export TOCSIN_SHARED=$shared
 mkdir -p build/test-logs
+PROMTOOL=${PROMTOOL:-$(tests/promtool.sh)} || { echo "promtool 3 could not be built"; exit 1; }
+export PROMTOOL
 passed=0 failed=0
 for part in tests/conformance.d/*.sh; do
     [ -e "$part" ] || continue
