@@ -15,8 +15,8 @@
 
 #include "tocsin/model.h"
 
-/* About four months of one-second steps; `1x999999999` in a hostile file ends here. */
-#define TSN_SERIES_NOTATION_MAX 10000000
+/* Half a year of one-second steps (real tests go to 10,000,001); `1x999999999` ends here. */
+#define TSN_SERIES_NOTATION_MAX 16777216
 
 struct tsn_series_value {
     double value; /* may be the staleness marker */

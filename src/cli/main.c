@@ -9,6 +9,7 @@
 /* In the order of `tocsin help`. */
 static const struct tsn_command_line commands[] = {
     { "eval", "evaluate PromQL over given samples (--bulk for many cases)", tsn_cmd_eval },
+    { "test rules", "unit tests of rules, in promtool's format", tsn_cmd_test_rules },
     { "version", "version, features and library versions", tsn_cmd_version },
 };
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { MAX_BYTES = 16 << 20, MAX_RULES = 100000, DEFAULT_INTERVAL_MS = 60000 };
+enum { MAX_BYTES = 16 << 20, MAX_RULES = 100000, MAX_MERGES = 16, DEFAULT_INTERVAL_MS = 60000 };
 
 struct load {
     struct tsn_rule_set *set;
@@ -81,12 +81,56 @@ static int64_t duration(struct load *l, const yaml_node_t *node, const char *wha
     return ms;
 }
 
-/* Calls visit for each pair of a mapping; keys twice are an error. */
-static void each_pair(struct load *l, const yaml_node_t *map, const char *what,
-                      void (*visit)(struct load *, const char *, const yaml_node_t *, const yaml_node_t *, void *),
-                      void *arg)
-{
+typedef void pair_visit(struct load *, const char *, const yaml_node_t *, const yaml_node_t *, void *);
+struct pair_walk {
+    pair_visit *visit;
+    void *arg;
     struct tsn_map seen;
+};
+
+static bool is_merge(const yaml_node_t *key)
+{
+    return key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, "<<") == 0;
+}
+
+static void walk_pairs(struct load *l, const yaml_node_t *map, struct pair_walk *walk, int depth);
+
+/* `<<: *base` or `<<: [*a, *b]`: their keys count where the mapping itself and earlier ones have none. */
+static void walk_merge(struct load *l, const yaml_node_t *value, struct pair_walk *walk, int depth)
+{
+    if (value->type == YAML_MAPPING_NODE && depth < MAX_MERGES) {
+        walk_pairs(l, value, walk, depth + 1);
+    } else if (value->type == YAML_SEQUENCE_NODE && depth < MAX_MERGES) {
+        for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++)
+            walk_merge(l, node_at(l, *i), walk, depth + 1);
+    } else {
+        fail_at(l, position(value), "map merge requires map or sequence of maps as the value");
+    }
+}
+
+/* depth 0: the mapping itself, where a key twice is an error; deeper: merged ones, where it is shadowed. */
+static void walk_pairs(struct load *l, const yaml_node_t *map, struct pair_walk *walk, int depth)
+{
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = node_at(l, p->key);
+        const char *name = is_merge(key) ? NULL : scalar(l, key, "a key");
+
+        if (!name)
+            continue;
+        if (!tsn_map_put_str(&walk->seen, name, l))
+            walk->visit(l, name, key, node_at(l, p->value), walk->arg);
+        else if (!depth)
+            fail_at(l, position(key), "mapping key \"%s\" already defined", name);
+    }
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++)
+        if (is_merge(node_at(l, p->key)))
+            walk_merge(l, node_at(l, p->value), walk, depth);
+}
+
+/* Calls visit for each pair of a mapping, merges included. An empty value or null is an empty mapping. */
+static void each_pair(struct load *l, const yaml_node_t *map, const char *what, pair_visit *visit, void *arg)
+{
+    struct pair_walk walk = { visit, arg, { 0 } };
 
     if (map->type == YAML_SCALAR_NODE && (map->data.scalar.length == 0 || strcmp((const char *)map->data.scalar.value, "null") == 0))
         return;
@@ -94,18 +138,9 @@ static void each_pair(struct load *l, const yaml_node_t *map, const char *what,
         fail_at(l, position(map), "%s must be a mapping", what);
         return;
     }
-    tsn_map_init(&seen);
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = node_at(l, p->key);
-        const char *name = scalar(l, key, "a key");
-
-        if (!name)
-            continue;
-        if (tsn_map_put_str(&seen, name, l))
-            fail_at(l, position(key), "mapping key \"%s\" already defined", name);
-        visit(l, name, key, node_at(l, p->value), arg);
-    }
-    tsn_map_release(&seen);
+    tsn_map_init(&walk.seen);
+    walk_pairs(l, map, &walk, 0);
+    tsn_map_release(&walk.seen);
 }
 
 static void each_item(struct load *l, const yaml_node_t *list, const char *what,
