@@ -92,7 +92,7 @@ static void test_errors_name_the_column(void **state)
         { "m 1,2", "series notation, column 4: unexpected character in series values" },
         { "m{a=\"b\"}1", "series notation, column 9: unexpected character in series values" },
         { "m stalex3", "series notation, column 3: expected a number, \"_\" or \"stale\"" },
-        { "m 1x99999999999", "series notation, column 5: more than 10000000 values" },
+        { "m 1x99999999999", "series notation, column 5: more than 16777216 values" },
     };
 
     TSN_UNUSED(state);
@@ -116,7 +116,7 @@ static void test_label_errors(void **state)
 
 static void test_limit_and_one_more(void **state)
 {
-    static const char at_limit[] = "m 1x9999999", beyond[] = "m 1x9999999 1";
+    static const char at_limit[] = "m 1x16777215", beyond[] = "m 1x16777215 1";
     struct tsn_series_notation n;
     struct tsn_error error;
 
