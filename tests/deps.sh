@@ -4,7 +4,7 @@
 set -eu
 packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
     libyaml-dev libmicrohttpd-dev libre2-dev libxxhash-dev libcurl4-openssl-dev libsnappy-dev zlib1g-dev
-    redis-tools python3)
+    redis-tools python3 openjdk-17-jre-headless maven kcat)
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
