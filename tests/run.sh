@@ -56,7 +56,8 @@ if [ "$what" = all ]; then
         run "sim/$n" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-1000}"
     done
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
-    if [ -e tests/it/services.sh ]; then
+    # They start only if some test needs them.
+    if compgen -G 'tests/it/it_*.c' >/dev/null || compgen -G 'tests/it/it_*.sh' >/dev/null || compgen -G 'tests/it/it_*.py' >/dev/null; then
         run it/services tests/it/services.sh start
         for t in tests/it/it_*.c; do [ -e "$t" ] && run "it/$(basename "$t" .c)" $asan/it/"$(basename "$t" .c)"; done
         for t in tests/it/it_*.sh tests/it/it_*.py; do
