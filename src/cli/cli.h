@@ -50,6 +50,7 @@ char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct 
 /* One per command; each is in src/cli/cmd_<name>.c */
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
+int tsn_cmd_check_rules(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 
 #endif
