@@ -51,6 +51,7 @@ char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct 
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
 int tsn_cmd_check_rules(int argc, char **argv);
+int tsn_cmd_logs_mine(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 
 #endif

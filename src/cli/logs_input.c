@@ -1,0 +1,213 @@
+/* logs_input: see logs_input.h. */
+#include "cli/logs_input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Large enough that reads cost nothing beside hashing, small enough to stay in the second-level cache. */
+#define BLOCK_BYTES (512u << 10)
+
+bool tsn_logs_format_parse(const char *text, enum tsn_logs_format *out)
+{
+    static const char *const names[] = { "raw", "content", "json" };
+
+    for (size_t i = 0; i < TSN_ARRAY_LEN(names); i++)
+        if (strcmp(names[i], text) == 0) {
+            *out = (enum tsn_logs_format)i;
+            return true;
+        }
+    return false;
+}
+
+enum tsn_err tsn_logs_open(struct tsn_logs_input *in, const char *path, struct tsn_error *error)
+{
+    struct stat st;
+
+    memset(in, 0, sizeof *in);
+    in->path = strcmp(path, "-") == 0 ? "standard input" : path;
+    in->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    in->jobs = 1;
+    if (in->fd < 0)
+        return tsn_error_set(error, TSN_ERR_IO, "%s: %s", path, strerror(errno));
+    if (fstat(in->fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        close(in->fd);
+        in->fd = -1;
+        return tsn_error_set(error, TSN_ERR_IO, "%s: is a directory", path);
+    }
+    in->size = fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : 0;
+    in->data = tsn_alloc(BLOCK_BYTES);
+    return TSN_OK;
+}
+
+void tsn_logs_close(struct tsn_logs_input *in)
+{
+    if (in->fd > STDIN_FILENO)
+        close(in->fd);
+    in->fd = -1;
+    tsn_free(in->data);
+    in->data = NULL;
+    tsn_vec_release(&in->lines);
+    for (size_t i = 0; i < TSN_LOGS_JOBS_MAX; i++) {
+        tsn_buf_release(&in->scratch[i]);
+        tsn_buf_release(&in->unescaped[i]);
+    }
+}
+
+static struct tsn_signature sign(struct tsn_logs_input *in, unsigned job, const char *text, size_t len)
+{
+    size_t skip = 0;
+
+    if (in->format == TSN_LOGS_RAW) {
+        skip = tsn_header_skip(&in->header, text, len);
+    } else if (in->format == TSN_LOGS_JSON) {
+        struct tsn_log_fields fields;
+
+        tsn_log_extract(text, len, &fields, &in->unescaped[job]);
+        text = fields.message.data;
+        len = fields.message.len;
+    }
+    return tsn_pattern_signature(in->config, text + skip, len - skip, &in->scratch[job]);
+}
+
+struct tsn_signature tsn_logs_signature(struct tsn_logs_input *in, const struct tsn_logs_line *line)
+{
+    return sign(in, 0, line->text, line->len);
+}
+
+/* ---- hashing ------------------------------------------------------------------------------ */
+
+struct job {
+    struct tsn_logs_input *in;
+    unsigned number;
+    size_t from, to;
+    pthread_t thread;
+};
+
+static void *hash_lines(void *arg)
+{
+    struct job *job = arg;
+
+    for (size_t i = job->from; i < job->to; i++) {
+        struct tsn_logs_line *line = &job->in->lines.items[i];
+
+        line->signature = sign(job->in, job->number, line->text, line->len).hash;
+    }
+    return NULL;
+}
+
+static void hash_block(struct tsn_logs_input *in)
+{
+    struct job jobs[TSN_LOGS_JOBS_MAX];
+    size_t n = in->lines.len;
+    unsigned count = in->jobs > 1 && n >= 1000 ? in->jobs : 1, started = 0;
+
+    for (unsigned j = 0; j < count; j++)
+        jobs[j] = (struct job){ .in = in, .number = j, .from = n * j / count, .to = n * (j + 1) / count };
+    while (started + 1 < count && pthread_create(&jobs[started].thread, NULL, hash_lines, &jobs[started]) == 0)
+        started++;
+    for (unsigned j = started; j < count; j++)
+        hash_lines(&jobs[j]);
+    for (unsigned j = 0; j < started; j++)
+        pthread_join(jobs[j].thread, NULL);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static void push_line(struct tsn_logs_input *in, const char *text, size_t len)
+{
+    struct tsn_logs_line line = { text, (uint32_t)len, 0 };
+
+    tsn_vec_push(&in->lines, line);
+}
+
+/* Cuts the bytes held into lines. A full block without an end of line is the head of a giant one: it counts, and
+ * the rest of it is skipped. */
+static void cut_lines(struct tsn_logs_input *in)
+{
+    const char *p = in->data, *end = in->data + in->len, *newline;
+
+    if (in->skipping) {
+        newline = memchr(p, '\n', in->len);
+        if (!newline) {
+            in->start = in->len;
+            return;
+        }
+        in->skipping = false;
+        p = newline + 1;
+    }
+    while ((newline = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+        push_line(in, p, (size_t)(newline - p));
+        p = newline + 1;
+    }
+    if (p < end && (in->end || (in->lines.len == 0 && in->len == BLOCK_BYTES))) {
+        push_line(in, p, (size_t)(end - p));
+        in->skipping = !in->end;
+        p = end;
+    }
+    in->start = (size_t)(p - in->data);
+}
+
+static void learn_header(struct tsn_logs_input *in)
+{
+    struct tsn_text sample[TSN_HEADER_SAMPLE];
+    size_t n = 0;
+
+    if (in->format == TSN_LOGS_RAW) {
+        for (; n < in->lines.len && n < TSN_HEADER_SAMPLE; n++)
+            sample[n] = (struct tsn_text){ in->lines.items[n].text, in->lines.items[n].len };
+        tsn_header_learn(&in->header, sample, n);
+    }
+    in->learned = true;
+}
+
+/* Reads until the block is full, the input ends, or (following) something is there. */
+static enum tsn_err fill(struct tsn_logs_input *in, struct tsn_error *error)
+{
+    size_t had = in->len;
+
+    while (in->len < BLOCK_BYTES && !in->end) {
+        ssize_t got = read(in->fd, in->data + in->len, BLOCK_BYTES - in->len);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return tsn_error_set(error, TSN_ERR_IO, "%s: %s", in->path, strerror(errno));
+        in->len += (size_t)got;
+        in->bytes_read += (uint64_t)got;
+        if (got == 0 && in->follow && in->size) {
+            if (in->len > had)
+                break;
+            usleep(200000); /* what a person does not notice */
+            continue;
+        }
+        in->end = got == 0;
+        if (in->follow)
+            break;
+    }
+    return TSN_OK;
+}
+
+enum tsn_err tsn_logs_next(struct tsn_logs_input *in, bool *more, struct tsn_error *error)
+{
+    enum tsn_err err;
+
+    tsn_vec_clear(&in->lines);
+    while (in->lines.len == 0 && !(in->end && in->start == in->len)) {
+        memmove(in->data, in->data + in->start, in->len - in->start);
+        in->len -= in->start;
+        in->start = 0;
+        err = fill(in, error);
+        if (err != TSN_OK)
+            return err;
+        cut_lines(in);
+    }
+    if (in->lines.len && !in->learned)
+        learn_header(in);
+    hash_block(in);
+    *more = in->lines.len > 0;
+    return TSN_OK;
+}
