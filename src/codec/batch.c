@@ -8,12 +8,13 @@
  * Signature counts: count, then for each row  scope (index into `scopes`), 8 bytes signature (low
  * first), zigzag (pane − pane before) in seconds, count.
  *
- * Limits: TSN_FORMAT_VERSION or lower; at most 1,024 labels a series (INGEST's own limit is far lower).
+ * Limits: TSN_FORMAT_VERSION or lower; at most 1,024 labels a series (INGEST's own limit is far lower),
+ * and 256 bytes in a service or level of a signature count (a row of 11 bytes copies both).
  */
 #include "codec/columns.h"
 #include "tocsin/codec.h"
 
-enum { MAX_LABELS = 1024, PANE_MS = 1000 };
+enum { MAX_LABELS = 1024, MAX_SCOPE_BYTES = 256, PANE_MS = 1000 };
 
 static void put_time_or_null(struct tsn_buf *out, int64_t ms)
 {
@@ -123,6 +124,7 @@ static size_t scope_of(struct scopes *s, const char *service, const char *level)
     tsn_buf_puts(&s->key, level);
     slot = tsn_map_upsert(&s->index, s->key.data, s->key.len, &created);
     if (created) {
+        TSN_ASSERT(strlen(service) <= MAX_SCOPE_BYTES && strlen(level) <= MAX_SCOPE_BYTES);
         put_string(&s->names, service);
         put_string(&s->names, level);
         *slot = (void *)(uintptr_t)(s->count++);
@@ -366,6 +368,8 @@ static void get_signature_counts(struct wire *w, struct tsn_batch *b)
     ARRAY_EACH(w, scopes, count, 2, s) {
         s->service = wire_bytes(w, &s->service_len);
         s->level = wire_bytes(w, &s->level_len);
+        if (s->service_len > MAX_SCOPE_BYTES || s->level_len > MAX_SCOPE_BYTES)
+            wire_fail(w, "a service or level too long for a signature count");
     }
     COLUMN(w, get_count_rows(&inner, b, scopes, count));
     tsn_free(scopes);
