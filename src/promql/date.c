@@ -5,7 +5,7 @@
  * bits and wraps; values beyond 64 bits, and NaN, become the least integer, as on amd64. Followed
  * here, so that even nonsense gives the same nonsense. Source: Go's time.Unix, time.absSeconds.
  */
-#include "promql/eval_int.h"
+#include "promql/kernels.h"
 
 #include <math.h>
 

@@ -2,7 +2,6 @@
  * eval_aggregate: sum, avg, topk and the rest. Elements are added in canonical order of their
  * labels, so the same vector gives the same bits whoever produced it.
  */
-#include "promql/blocks.h"
 #include "promql/eval_int.h"
 
 #include <math.h>
@@ -67,84 +66,49 @@ static double *values_of(const struct group *g)
     return values;
 }
 
-static double quantile_of(const struct group *g, double q)
+static double extreme_of(const double *values, size_t count, bool greatest)
 {
-    double *values = values_of(g), result = tsn_quantile(q, values, g->members.len);
+    double best = values[0];
 
-    tsn_free(values);
-    return result;
-}
-
-static double average_of(const struct group *g, const struct tsn_fold *f)
-{
-    double sum = tsn_ksum_value(f->sum), *values;
-
-    if (!isinf(sum))
-        return sum / (double)f->count;
-    values = values_of(g);
-    sum = tsn_mean_of(values, g->members.len);
-    tsn_free(values);
-    return sum;
-}
-
-static struct tsn_fold fold_group(const struct group *g)
-{
-    struct tsn_fold all = { 0 };
-
-    for (size_t i = 0; i < g->members.len; i++) {
-        struct tsn_sample s = { (int64_t)i, g->members.items[i].value };
-
-        all = tsn_fold_merge(all, tsn_fold_of(s));
-    }
-    return all;
+    for (size_t i = 1; i < count; i++)
+        if (isnan(best) || (greatest ? values[i] > best : values[i] < best))
+            best = values[i];
+    return best;
 }
 
 static double reduce(enum tsn_aggop op, const struct group *g, double param)
 {
-    struct tsn_fold f = fold_group(g);
+    size_t count = g->members.len;
+    double *values = values_of(g), result = 0;
 
     switch (op) {
-    case TSN_AGG_SUM: return tsn_ksum_value(f.sum);
-    case TSN_AGG_AVG: return average_of(g, &f);
-    case TSN_AGG_MIN: return f.min;
-    case TSN_AGG_MAX: return f.max;
+    case TSN_AGG_SUM: result = tsn_sum_of(values, count); break;
+    case TSN_AGG_AVG: result = tsn_mean_of(values, count); break;
+    case TSN_AGG_MIN: result = extreme_of(values, count, false); break;
+    case TSN_AGG_MAX: result = extreme_of(values, count, true); break;
     case TSN_AGG_COUNT:
-    case TSN_AGG_COUNT_VALUES: return (double)f.count;
-    case TSN_AGG_GROUP: return 1;
-    case TSN_AGG_STDVAR: return f.m2 / (double)f.count;
-    case TSN_AGG_STDDEV: return sqrt(f.m2 / (double)f.count);
-    case TSN_AGG_QUANTILE:
-    default: return quantile_of(g, param);
+    case TSN_AGG_COUNT_VALUES: result = (double)count; break;
+    case TSN_AGG_GROUP: result = 1; break;
+    case TSN_AGG_STDVAR: result = tsn_variance_of(values, count); break;
+    case TSN_AGG_STDDEV: result = sqrt(tsn_variance_of(values, count)); break;
+    case TSN_AGG_QUANTILE: result = tsn_quantile(param, values, count); break;
+    default: break;
     }
+    tsn_free(values);
+    return result;
 }
 
-static int best_first(const void *a, const void *b)
+static void take_k(const struct group *g, enum tsn_aggop op, double k, int64_t at_ms, struct vec *out)
 {
-    const struct elem *x = a, *y = b;
+    size_t count = g->members.len, want = k >= (double)count ? count : (size_t)k;
+    uint32_t *picked = tsn_calloc(want, sizeof *picked);
+    double *values = values_of(g);
 
-    if (isnan(x->value) || isnan(y->value))
-        return isnan(x->value) - isnan(y->value);
-    if (x->value != y->value)
-        return x->value > y->value ? -1 : 1;
-    return tsn_labels_compare(x->labels, y->labels);
-}
-
-static int least_first(const void *a, const void *b)
-{
-    const struct elem *x = a, *y = b;
-
-    if (isnan(x->value) || isnan(y->value) || x->value == y->value)
-        return best_first(a, b);
-    return x->value < y->value ? -1 : 1;
-}
-
-static void take_k(struct group *g, enum tsn_aggop op, double k, int64_t at_ms, struct vec *out)
-{
-    size_t count = k >= (double)g->members.len ? g->members.len : (size_t)k;
-
-    qsort(g->members.items, g->members.len, sizeof *g->members.items, op == TSN_AGG_TOPK ? best_first : least_first);
-    for (size_t i = 0; i < count; i++)
-        tsn_vec_elem(out, tsn_labels_ref(g->members.items[i].labels), at_ms, g->members.items[i].value);
+    want = tsn_top_k(values, count, want, op == TSN_AGG_BOTTOMK, picked);
+    for (size_t i = 0; i < want; i++)
+        tsn_vec_elem(out, tsn_labels_ref(g->members.items[picked[i]].labels), at_ms, values[picked[i]]);
+    tsn_free(values);
+    tsn_free(picked);
 }
 
 /* count_values: each element's value becomes the named label, which then is one of the grouping's

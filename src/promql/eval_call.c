@@ -2,7 +2,6 @@
  * eval_call: the functions, naive form. One element in, at most one out, save for those that look
  * at the whole vector (absent, histogram_quantile, sort, vector, label_*).
  */
-#include "promql/blocks.h"
 #include "promql/eval_int.h"
 
 #include <math.h>
@@ -30,14 +29,14 @@ static double quantile_of(const struct win *w, double q)
 
 static double average(const struct win *w, const struct tsn_fold *f)
 {
-    double sum = tsn_ksum_value(f->sum), *values;
+    double *values, mean;
 
-    if (!isinf(sum))
-        return sum / (double)f->count;
+    if (!isinf(f->sum.sum))
+        return tsn_mean_of_sum(f->sum, f->count);
     values = values_of(w);
-    sum = tsn_mean_of(values, w->count);
+    mean = tsn_mean_of(values, w->count);
     tsn_free(values);
-    return sum;
+    return mean;
 }
 
 static bool instant_delta(const struct win *w, bool rate, double *out)

@@ -3,6 +3,7 @@
 #define TOCSIN_PROMQL_EVAL_INT_H
 
 #include "promql/functions.h"
+#include "promql/kernels.h"
 #include "tocsin/promql.h"
 
 struct elem {
@@ -58,28 +59,5 @@ struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const cha
                                       bool keep, bool drop_name);
 /* *keep: for a comparison, its truth; false for the trim operators, which give floats nothing. */
 double tsn_binop_apply(enum tsn_binop op, double a, double b, bool *keep);
-
-/* kernels.c: numbers only; shared with the streaming plan. */
-/* NaN result and false where there is no output. Source: promql.md 8–14. */
-bool tsn_rate_kernel(size_t count, struct tsn_sample first, struct tsn_sample last, double reset_sum, int64_t start_ms,
-                     int64_t end_ms, int64_t range_ms, bool counter, bool per_second, double *out);
-/* values is sorted in place. */
-double tsn_quantile(double q, double *values, size_t count);
-/* Mean that does not overflow where the sum does. */
-double tsn_mean_of(const double *values, size_t count);
-struct tsn_bucket {
-    double upper, count;
-};
-/* Buckets are sorted and merged in place. */
-/* Go's math.Max and math.Min: an infinity that settles the matter wins over NaN. */
-double tsn_max(double a, double b);
-double tsn_min(double a, double b);
-/* A part of the UTC date of a Unix time, for any double as Go on amd64 takes it. */
-double tsn_date_part(enum tsn_function_id id, double seconds);
-double tsn_bucket_quantile(double q, struct tsn_bucket *buckets, size_t count);
-double tsn_bucket_fraction(double lower, double upper, struct tsn_bucket *buckets, size_t count);
-/* slope and value at intercept_ms. */
-void tsn_linear_regression(const struct tsn_sample *samples, size_t count, int64_t intercept_ms, double *slope,
-                           double *intercept);
 
 #endif

@@ -1,9 +1,5 @@
-/*
- * kernels: the arithmetic of PromQL's functions on plain numbers, shared by both evaluators so that
- * they give the same bits. Source: semantics 8–16, 26 of the PromQL reference (Prometheus 3.16).
- */
-#include "promql/blocks.h"
-#include "promql/eval_int.h"
+/* kernels: see kernels.h. Semantics 8–16, 25–28 of Prometheus 3.16; the comments say what is not plain. */
+#include "promql/kernels.h"
 
 #include <float.h>
 #include <math.h>
@@ -199,21 +195,127 @@ double tsn_min(double a, double b)
     return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
 }
 
-/* Source: Prometheus's incremental mean, used once the plain sum has overflowed. */
+double tsn_mean_of_sum(struct tsn_ksum sum, uint64_t count)
+{
+    return sum.sum / (double)count + sum.carry / (double)count;
+}
+
+double tsn_sum_of(const double *values, size_t count)
+{
+    struct tsn_ksum sum = { values[0], 0 };
+
+    for (size_t i = 1; i < count; i++)
+        tsn_ksum_add(&sum, values[i]);
+    return tsn_ksum_value(sum);
+}
+
 double tsn_mean_of(const double *values, size_t count)
 {
-    struct tsn_ksum mean = { 0 };
+    struct tsn_ksum sum = { values[0], 0 };
+    size_t i = 1;
 
-    for (size_t i = 0; i < count; i++) {
-        double n = (double)(i + 1), q = (n - 1) / n, v = values[i];
+    for (; i < count; i++) {
+        struct tsn_ksum next = sum;
 
-        if (isinf(mean.sum) && ((isinf(v) && (v > 0) == (mean.sum > 0)) || isfinite(v)))
-            continue; /* an infinite mean stays, unless NaN or the other infinity comes */
-        mean.sum *= q;
-        mean.carry *= q;
-        tsn_ksum_add(&mean, v / n);
+        tsn_ksum_add(&next, values[i]);
+        if (isinf(next.sum))
+            break;
+        sum = next;
     }
-    return tsn_ksum_value(mean);
+    if (i == count)
+        return tsn_mean_of_sum(sum, count);
+    sum.sum /= (double)i;
+    sum.carry /= (double)i;
+    for (; i < count; i++) {
+        double n = (double)(i + 1), q = (n - 1) / n;
+
+        sum.sum *= q;
+        sum.carry *= q;
+        tsn_ksum_add(&sum, values[i] / n);
+    }
+    return sum.sum + sum.carry;
+}
+
+double tsn_variance_of(const double *values, size_t count)
+{
+    double mean = values[0], squares = isfinite(values[0]) ? 0 : NAN;
+
+    for (size_t i = 1; i < count; i++) {
+        double delta = values[i] - mean;
+
+        mean += delta / (double)(i + 1);
+        squares += delta * (values[i] - mean);
+    }
+    return squares / (double)count;
+}
+
+/* a stands nearer the top of the heap, which is the next to go: NaN first, then the lesser (or the
+ * greater, for the least). */
+static bool goes_before(double a, double b, bool least)
+{
+    return isnan(a) || (least ? a > b : a < b);
+}
+
+static void swap_picked(uint32_t *a, uint32_t *b)
+{
+    uint32_t t = *a;
+
+    *a = *b;
+    *b = t;
+}
+
+static void sift_up(const double *values, uint32_t *heap, size_t at, bool least)
+{
+    while (at) {
+        size_t parent = (at - 1) / 2;
+
+        if (!goes_before(values[heap[at]], values[heap[parent]], least))
+            return;
+        swap_picked(&heap[at], &heap[parent]);
+        at = parent;
+    }
+}
+
+static void sift_down(const double *values, uint32_t *heap, size_t count, bool least)
+{
+    size_t at = 0;
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+
+        if (child >= count)
+            return;
+        if (child + 1 < count && goes_before(values[heap[child + 1]], values[heap[child]], least))
+            child++;
+        if (!goes_before(values[heap[child]], values[heap[at]], least))
+            return;
+        swap_picked(&heap[at], &heap[child]);
+        at = child;
+    }
+}
+
+size_t tsn_top_k(const double *values, size_t count, size_t k, bool least, uint32_t *picked)
+{
+    size_t held = 0;
+
+    for (size_t i = 0; i < count && k; i++) {
+        double root = held ? values[picked[0]] : 0, v = values[i];
+
+        if (held < k) {
+            picked[held++] = (uint32_t)i;
+            sift_up(values, picked, held - 1, least);
+        } else if ((least ? root > v : root < v) || (isnan(root) && !isnan(v))) {
+            picked[0] = (uint32_t)i;
+            sift_down(values, picked, held, least);
+        }
+    }
+    /* The heap's order reversed; k is small, or the vector is. Moved one by one: equals stay put. */
+    for (size_t i = 1; i < held; i++)
+        for (size_t at = i; at && goes_before(values[picked[at - 1]], values[picked[at]], least) &&
+                            !(isnan(values[picked[at - 1]]) && isnan(values[picked[at]]));
+             at--)
+            swap_picked(&picked[at - 1], &picked[at]);
+    return held;
 }
 
 void tsn_linear_regression(const struct tsn_sample *samples, size_t count, int64_t intercept_ms, double *slope,
