@@ -1,42 +1,31 @@
 /*
  * load: Prometheus rule files, strictly, with file:line:column for every error.
  *
- * libyaml's document tree keeps the marks of every node; a walk over it fills the set and collects
- * errors instead of stopping at the first. An expression's error is placed inside the text: plain and
- * quoted scalars start at their mark (plus the quote), block scalars on the line after.
- * Bounds: 16 MiB a file, 100,000 rules a set; aliases are nodes of the same tree, so none can grow it.
- * Source: rulefmt of Prometheus 3.16.
+ * A walk over each file's tree (yaml_tree.h) fills the set and collects errors instead of stopping at
+ * the first. Positions point at what is wrong: the key, the value, or the place inside an
+ * expression's text, however that text is written in YAML.
+ *
+ * What Prometheus does and one might not expect: null items of lists are skipped, null durations are
+ * 0, templates are compiled for alert rules only (a recording rule's labels are literal), a rule's
+ * labels go over its group's.
+ * Bounds: those of yaml_tree.h, and 100,000 rules a set.
+ * Source: rulefmt and rules/manager.go of Prometheus 3.16.
  */
-#include "tocsin/rules.h"
+#include "rules/yaml_tree.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
-enum { MAX_BYTES = 16 << 20, MAX_RULES = 100000, MAX_MERGES = 16, DEFAULT_INTERVAL_MS = 60000 };
+enum { MAX_RULES = 100000, DEFAULT_INTERVAL_MS = 60000 };
 
 struct load {
+    struct tsn_yaml yaml;
     struct tsn_rule_set *set;
-    struct tsn_rule_errors *errors;
-    const char *file;
-    yaml_document_t *doc;
     int64_t default_interval_ms;
     size_t rules;
+    TSN_VEC(struct tsn_group) groups;
+    struct tsn_map names; /* of the groups of this file */
 };
-
-static void fail_at(struct load *l, struct tsn_position at, const char *fmt, ...) TSN_PRINTF(3, 4);
-static void fail_at(struct load *l, struct tsn_position at, const char *fmt, ...)
-{
-    struct tsn_rule_error error = { tsn_strdup(l->file), at, NULL };
-    struct tsn_buf text = TSN_BUF_INIT;
-    va_list args;
-
-    va_start(args, fmt);
-    tsn_buf_vprintf(&text, fmt, args);
-    va_end(args);
-    error.message = tsn_buf_take(&text, NULL);
-    tsn_vec_push(l->errors, error);
-}
 
 void tsn_rule_errors_release(struct tsn_rule_errors *errors)
 {
@@ -47,140 +36,39 @@ void tsn_rule_errors_release(struct tsn_rule_errors *errors)
     tsn_vec_release(errors);
 }
 
-static struct tsn_position position(const yaml_node_t *node)
-{
-    return (struct tsn_position){ (uint32_t)node->start_mark.line + 1, (uint32_t)node->start_mark.column + 1 };
-}
-
-static yaml_node_t *node_at(struct load *l, int id)
-{
-    return yaml_document_get_node(l->doc, id);
-}
-
-/* Scalar text, or NULL after an error. */
-static const char *scalar(struct load *l, const yaml_node_t *node, const char *what)
-{
-    if (node->type != YAML_SCALAR_NODE) {
-        fail_at(l, position(node), "%s must be text, not a %s", what, node->type == YAML_MAPPING_NODE ? "mapping" : "list");
-        return NULL;
-    }
-    if (strlen((const char *)node->data.scalar.value) != node->data.scalar.length) {
-        fail_at(l, position(node), "%s holds a NUL", what);
-        return NULL;
-    }
-    return tsn_arena_strdup(&l->set->arena, (const char *)node->data.scalar.value);
-}
-
-static int64_t duration(struct load *l, const yaml_node_t *node, const char *what)
-{
-    const char *text = scalar(l, node, what);
-    int64_t ms = 0;
-
-    if (text && !tsn_parse_duration(text, strlen(text), &ms))
-        fail_at(l, position(node), "%s: not a valid duration string: \"%s\"", what, text);
-    return ms;
-}
-
-typedef void pair_visit(struct load *, const char *, const yaml_node_t *, const yaml_node_t *, void *);
-struct pair_walk {
-    pair_visit *visit;
-    void *arg;
-    struct tsn_map seen;
-};
-
-static bool is_merge(const yaml_node_t *key)
-{
-    return key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, "<<") == 0;
-}
-
-static void walk_pairs(struct load *l, const yaml_node_t *map, struct pair_walk *walk, int depth);
-
-/* `<<: *base` or `<<: [*a, *b]`: their keys count where the mapping itself and earlier ones have none. */
-static void walk_merge(struct load *l, const yaml_node_t *value, struct pair_walk *walk, int depth)
-{
-    if (value->type == YAML_MAPPING_NODE && depth < MAX_MERGES) {
-        walk_pairs(l, value, walk, depth + 1);
-    } else if (value->type == YAML_SEQUENCE_NODE && depth < MAX_MERGES) {
-        for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++)
-            walk_merge(l, node_at(l, *i), walk, depth + 1);
-    } else {
-        fail_at(l, position(value), "map merge requires map or sequence of maps as the value");
-    }
-}
-
-/* depth 0: the mapping itself, where a key twice is an error; deeper: merged ones, where it is shadowed. */
-static void walk_pairs(struct load *l, const yaml_node_t *map, struct pair_walk *walk, int depth)
-{
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = node_at(l, p->key);
-        const char *name = is_merge(key) ? NULL : scalar(l, key, "a key");
-
-        if (!name)
-            continue;
-        if (!tsn_map_put_str(&walk->seen, name, l))
-            walk->visit(l, name, key, node_at(l, p->value), walk->arg);
-        else if (!depth)
-            fail_at(l, position(key), "mapping key \"%s\" already defined", name);
-    }
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++)
-        if (is_merge(node_at(l, p->key)))
-            walk_merge(l, node_at(l, p->value), walk, depth);
-}
-
-/* Calls visit for each pair of a mapping, merges included. An empty value or null is an empty mapping. */
-static void each_pair(struct load *l, const yaml_node_t *map, const char *what, pair_visit *visit, void *arg)
-{
-    struct pair_walk walk = { visit, arg, { 0 } };
-
-    if (map->type == YAML_SCALAR_NODE && (map->data.scalar.length == 0 || strcmp((const char *)map->data.scalar.value, "null") == 0))
-        return;
-    if (map->type != YAML_MAPPING_NODE) {
-        fail_at(l, position(map), "%s must be a mapping", what);
-        return;
-    }
-    tsn_map_init(&walk.seen);
-    walk_pairs(l, map, &walk, 0);
-    tsn_map_release(&walk.seen);
-}
-
-static void each_item(struct load *l, const yaml_node_t *list, const char *what,
-                      void (*visit)(struct load *, const yaml_node_t *, void *), void *arg)
-{
-    if (list->type == YAML_SCALAR_NODE && list->data.scalar.length == 0)
-        return;
-    if (list->type != YAML_SEQUENCE_NODE) {
-        fail_at(l, position(list), "%s must be a list", what);
-        return;
-    }
-    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++)
-        visit(l, node_at(l, *i), arg);
-}
-
 /* ---- labels and annotations --------------------------------------------------------------- */
 
 struct texts {
     TSN_VEC(struct tsn_rule_text) list;
-    bool labels;
 };
 
-static void take_text(struct load *l, const char *name, const yaml_node_t *key, const yaml_node_t *value, void *arg)
+static void check_text(struct load *l, const struct tsn_yaml_pair *pair, const char *value, bool label)
 {
-    struct texts *texts = arg;
-    struct tsn_rule_text text = { .name = name, .value = scalar(l, value, name), .at = position(value) };
-    struct tsn_error error;
+    struct tsn_position at = tsn_yaml_position(pair->key_node);
 
-    if (!text.value)
+    if (!*pair->key || !tsn_utf8_valid(pair->key, strlen(pair->key)) ||
+        (label && strcmp(pair->key, "__name__") == 0))
+        tsn_yaml_fail(&l->yaml, at, "invalid %s name: %s", label ? "label" : "annotation", pair->key);
+    if (label && !tsn_utf8_valid(value, strlen(value)))
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(pair->value), "invalid label value: %s", value);
+}
+
+static void take_texts(struct load *l, const yaml_node_t *map, bool label, struct texts *out)
+{
+    struct tsn_yaml_pairs pairs;
+
+    if (!tsn_yaml_pairs(&l->yaml, map, label ? "labels" : "annotations", &pairs))
         return;
-    if (!*name || !tsn_utf8_valid(name, strlen(name)) || (texts->labels && strcmp(name, "__name__") == 0))
-        fail_at(l, position(key), "invalid %s name: %s", texts->labels ? "label" : "annotation", name);
-    if (texts->labels && !tsn_utf8_valid(text.value, strlen(text.value)))
-        fail_at(l, position(value), "invalid label value: %s", text.value);
-    if (strstr(text.value, "{{")) {
-        text.tmpl = tsn_template_new(name, text.value, strlen(text.value), &error);
-        if (!text.tmpl)
-            fail_at(l, position(value), "%s \"%s\": %s", texts->labels ? "label" : "annotation", name, error.message);
+    for (size_t i = 0; i < pairs.len; i++) {
+        const struct tsn_yaml_pair *pair = &pairs.items[i];
+        const char *value = tsn_yaml_text(&l->yaml, pair->value, pair->key);
+        struct tsn_rule_text text = { .name = pair->key, .value = value ? value : "",
+                                      .at = tsn_yaml_position(pair->value) };
+
+        check_text(l, pair, text.value, label);
+        tsn_vec_push(&out->list, text);
     }
-    tsn_vec_push(&texts->list, text);
+    tsn_vec_release(&pairs);
 }
 
 static int by_name(const void *a, const void *b)
@@ -188,15 +76,27 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct tsn_rule_text *)a)->name, ((const struct tsn_rule_text *)b)->name);
 }
 
-static struct tsn_rule_text *keep_texts(struct load *l, struct texts *texts, size_t *count)
+/* Into the set, sorted; templates compiled if `alert` is its name, errors placed by `own` texts. */
+static struct tsn_rule_text *keep_texts(struct load *l, struct texts *texts, size_t own, const char *alert,
+                                        const char *what, size_t *count)
 {
     struct tsn_rule_text *kept = tsn_arena_calloc(&l->set->arena, texts->list.len + 1, sizeof *kept);
+    const char *name = alert ? tsn_arena_printf(&l->set->arena, "__alert_%s", alert) : NULL;
 
-    *count = texts->list.len;
-    if (texts->list.len) {
-        memcpy(kept, texts->list.items, texts->list.len * sizeof *kept);
-        qsort(kept, texts->list.len, sizeof *kept, by_name);
+    for (size_t i = 0; i < texts->list.len; i++) {
+        struct tsn_error error = { 0 };
+
+        kept[i] = texts->list.items[i];
+        if (!alert || !strstr(kept[i].value, "{{"))
+            continue;
+        kept[i].tmpl = tsn_template_new(name, kept[i].value, strlen(kept[i].value), &error);
+        if (!kept[i].tmpl)
+            tsn_yaml_fail(&l->yaml, kept[i].at, "%s%s \"%s\": %s", i < own ? "" : "group ", what, kept[i].name,
+                          error.message);
     }
+    *count = texts->list.len;
+    if (*count > 1)
+        qsort(kept, *count, sizeof *kept, by_name);
     tsn_vec_release(&texts->list);
     return kept;
 }
@@ -206,228 +106,246 @@ static struct tsn_rule_text *keep_texts(struct load *l, struct texts *texts, siz
 struct rule_build {
     struct tsn_rule rule;
     const char *record, *alert;
-    const yaml_node_t *expr, *for_node, *keep_node, *annotations_node;
+    const yaml_node_t *expr, *record_node, *alert_node, *for_node, *keep_node, *annotations_node;
     struct texts labels, annotations;
 };
 
-static void rule_key(struct load *l, const char *name, const yaml_node_t *key, const yaml_node_t *value, void *arg)
+static bool rule_text_key(struct load *l, const struct tsn_yaml_pair *p, struct rule_build *b)
 {
-    struct rule_build *b = arg;
-
-    if (strcmp(name, "record") == 0) {
-        b->record = scalar(l, value, name);
-    } else if (strcmp(name, "alert") == 0) {
-        b->alert = scalar(l, value, name);
-    } else if (strcmp(name, "expr") == 0) {
-        b->expr = value;
-        b->rule.expr_text = scalar(l, value, name);
-    } else if (strcmp(name, "for") == 0) {
-        b->for_node = value;
-        b->rule.for_ms = duration(l, value, name);
-    } else if (strcmp(name, "keep_firing_for") == 0) {
-        b->keep_node = value;
-        b->rule.keep_firing_for_ms = duration(l, value, name);
-    } else if (strcmp(name, "labels") == 0) {
-        each_pair(l, value, name, take_text, &b->labels);
-    } else if (strcmp(name, "annotations") == 0) {
-        b->annotations_node = value;
-        each_pair(l, value, name, take_text, &b->annotations);
+    if (strcmp(p->key, "record") == 0) {
+        b->record = tsn_yaml_text(&l->yaml, b->record_node = p->value, p->key);
+    } else if (strcmp(p->key, "alert") == 0) {
+        b->alert = tsn_yaml_text(&l->yaml, b->alert_node = p->value, p->key);
+    } else if (strcmp(p->key, "expr") == 0) {
+        b->rule.expr_text = tsn_yaml_text(&l->yaml, b->expr = p->value, p->key);
     } else {
-        fail_at(l, position(key), "field %s not found in type rulefmt.Rule; known: record, alert, expr, for, "
-                "keep_firing_for, labels, annotations", name);
+        return false;
     }
+    return true;
 }
 
-/* Where line:column of the expression's text is in the file. */
-static struct tsn_position in_expr(const struct rule_build *b, uint32_t line, uint32_t column)
+static void rule_key(struct load *l, const struct tsn_yaml_pair *p, struct rule_build *b)
 {
-    struct tsn_position at = position(b->expr);
-    yaml_scalar_style_t style = b->expr->data.scalar.style;
-
-    if (style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE)
-        return (struct tsn_position){ at.line + line, column };
-    at.line += line - 1;
-    at.column = line == 1 ? at.column + column - 1 + (style != YAML_PLAIN_SCALAR_STYLE) : column;
-    return at;
+    if (rule_text_key(l, p, b))
+        return;
+    if (strcmp(p->key, "for") == 0)
+        b->rule.for_ms = tsn_yaml_duration(&l->yaml, b->for_node = p->value, p->key);
+    else if (strcmp(p->key, "keep_firing_for") == 0)
+        b->rule.keep_firing_for_ms = tsn_yaml_duration(&l->yaml, b->keep_node = p->value, p->key);
+    else if (strcmp(p->key, "labels") == 0)
+        take_texts(l, p->value, true, &b->labels);
+    else if (strcmp(p->key, "annotations") == 0)
+        take_texts(l, b->annotations_node = p->value, false, &b->annotations);
+    else
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(p->key_node),
+                      "field %s not found in type rulefmt.Rule; known: record, alert, expr, for, "
+                      "keep_firing_for, labels, annotations", p->key);
 }
 
-static void check_rule(struct load *l, struct rule_build *b, struct tsn_position at)
+static void check_recording(struct load *l, const struct rule_build *b)
 {
-    struct tsn_parse_error parse;
+    if (b->annotations.list.len)
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->annotations_node), "invalid field 'annotations' in recording rule");
+    if (b->rule.for_ms)
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->for_node), "invalid field 'for' in recording rule");
+    if (b->rule.keep_firing_for_ms)
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->keep_node), "invalid field 'keep_firing_for' in recording rule");
+    if (!tsn_utf8_valid(b->record, strlen(b->record)))
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->record_node), "invalid recording rule name: %s", b->record);
+    if (strpbrk(b->record, "{}"))
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->record_node),
+                      "braces present in the recording rule name; should it be in expr?: %s", b->record);
+}
+
+static void check_expr(struct load *l, struct rule_build *b)
+{
+    struct tsn_parse_error error;
     yaml_scalar_style_t style;
 
-    if (!b->record == !b->alert)
-        fail_at(l, at, b->record ? "only one of 'record' and 'alert' must be set"
-                                 : "one of 'record' or 'alert' must be set");
-    if (b->record && (b->for_node || b->keep_node || b->annotations_node)) {
-        if (b->annotations_node)
-            fail_at(l, position(b->annotations_node), "invalid field 'annotations' in recording rule");
-        if (b->for_node && b->rule.for_ms)
-            fail_at(l, position(b->for_node), "invalid field 'for' in recording rule");
-        if (b->keep_node && b->rule.keep_firing_for_ms)
-            fail_at(l, position(b->keep_node), "invalid field 'keep_firing_for' in recording rule");
-    }
-    if (b->record && (!*b->record || strpbrk(b->record, "{}") || !tsn_utf8_valid(b->record, strlen(b->record))))
-        fail_at(l, at, "invalid recording rule name: %s", b->record);
     if (!b->expr || !b->rule.expr_text || !*b->rule.expr_text) {
-        fail_at(l, at, "field 'expr' must be set in rule");
+        tsn_yaml_fail(&l->yaml, b->expr ? tsn_yaml_position(b->expr) : b->rule.at, "field 'expr' must be set in rule");
         return;
     }
     style = b->expr->data.scalar.style;
-    b->rule.expr_at = position(b->expr);
     b->rule.expr_is_block = style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE;
-    b->rule.query = tsn_query_parse(b->rule.expr_text, strlen(b->rule.expr_text), &parse);
+    b->rule.expr_at = tsn_yaml_inside(&l->yaml, b->expr, 0);
+    b->rule.query = tsn_query_parse(b->rule.expr_text, strlen(b->rule.expr_text), &error);
     if (!b->rule.query)
-        fail_at(l, in_expr(b, parse.line, parse.column), "could not parse expression: %s", parse.message);
+        tsn_yaml_fail(&l->yaml, tsn_yaml_inside(&l->yaml, b->expr, error.span.start),
+                      "could not parse expression: %s", error.message);
 }
+
+static void check_rule(struct load *l, struct rule_build *b)
+{
+    if (b->record && b->alert)
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(b->alert_node), "only one of 'record' and 'alert' must be set");
+    if (!b->record && !b->alert)
+        tsn_yaml_fail(&l->yaml, b->rule.at, "one of 'record' or 'alert' must be set");
+    check_expr(l, b);
+    if (b->record)
+        check_recording(l, b);
+}
+
+static void add_group_labels(struct rule_build *b, const struct texts *group)
+{
+    size_t own = b->labels.list.len;
+
+    for (size_t i = 0; i < group->list.len; i++) {
+        bool has = false;
+
+        for (size_t k = 0; k < own && !has; k++)
+            has = strcmp(b->labels.list.items[k].name, group->list.items[i].name) == 0;
+        if (!has)
+            tsn_vec_push(&b->labels.list, group->list.items[i]);
+    }
+}
+
+struct rules {
+    TSN_VEC(struct tsn_rule) list;
+};
+
+static void take_rule(struct load *l, const yaml_node_t *node, const struct texts *group_labels, struct rules *out)
+{
+    struct rule_build b = { .rule.at = tsn_yaml_position(node) };
+    struct tsn_yaml_pairs pairs;
+    size_t own;
+
+    if (tsn_yaml_is_null(node) || !tsn_yaml_pairs(&l->yaml, node, "a rule", &pairs))
+        return;
+    if (++l->rules > MAX_RULES) {
+        if (l->rules == MAX_RULES + 1)
+            tsn_yaml_fail(&l->yaml, b.rule.at, "more than %d rules", MAX_RULES);
+        tsn_vec_release(&pairs);
+        return;
+    }
+    for (size_t i = 0; i < pairs.len; i++)
+        rule_key(l, &pairs.items[i], &b);
+    tsn_vec_release(&pairs);
+    b.record = b.record && *b.record ? b.record : NULL;
+    b.alert = b.alert && *b.alert ? b.alert : NULL;
+    b.rule.is_alert = b.alert != NULL;
+    b.rule.name = b.alert ? b.alert : b.record ? b.record : "";
+    check_rule(l, &b);
+    own = b.labels.list.len;
+    add_group_labels(&b, group_labels);
+    b.rule.labels = keep_texts(l, &b.labels, own, b.alert, "label", &b.rule.label_count);
+    b.rule.annotations = keep_texts(l, &b.annotations, SIZE_MAX, b.alert, "annotation", &b.rule.annotation_count);
+    tsn_vec_push(&out->list, b.rule);
+}
+
+/* ---- groups ------------------------------------------------------------------------------- */
 
 struct group_build {
     struct tsn_group group;
-    TSN_VEC(struct tsn_rule) rules;
     struct texts labels;
     const yaml_node_t *rules_node;
 };
 
-/* The rule's labels over the group's. Group labels are compiled per rule, so that each owns its own. */
-static void add_group_labels(struct load *l, struct rule_build *b, const struct texts *group)
+static void group_key(struct load *l, const struct tsn_yaml_pair *p, struct group_build *g)
 {
-    for (size_t i = 0; i < group->list.len; i++) {
-        struct tsn_rule_text text = group->list.items[i];
-        bool has = false;
-
-        for (size_t k = 0; k < b->labels.list.len; k++)
-            has = has || strcmp(b->labels.list.items[k].name, text.name) == 0;
-        if (has)
-            continue;
-        if (text.tmpl)
-            text.tmpl = tsn_template_new(text.name, text.value, strlen(text.value), NULL);
-        tsn_vec_push(&b->labels.list, text);
-    }
-    TSN_UNUSED(l);
-}
-
-static void take_rule(struct load *l, const yaml_node_t *node, void *arg)
-{
-    struct group_build *g = arg;
-    struct rule_build b = { .labels.labels = true };
-
-    if (++l->rules > MAX_RULES) {
-        if (l->rules == MAX_RULES + 1)
-            fail_at(l, position(node), "more than %d rules", MAX_RULES);
-        return;
-    }
-    each_pair(l, node, "a rule", rule_key, &b);
-    b.rule.at = position(node);
-    b.rule.is_alert = b.alert != NULL;
-    b.rule.name = b.alert ? b.alert : b.record ? b.record : "";
-    check_rule(l, &b, b.rule.at);
-    add_group_labels(l, &b, &g->labels);
-    b.rule.labels = keep_texts(l, &b.labels, &b.rule.label_count);
-    b.rule.annotations = keep_texts(l, &b.annotations, &b.rule.annotation_count);
-    tsn_vec_push(&g->rules, b.rule);
-}
-
-static void group_key(struct load *l, const char *name, const yaml_node_t *key, const yaml_node_t *value, void *arg)
-{
-    struct group_build *g = arg;
-
-    if (strcmp(name, "name") == 0) {
-        g->group.name = scalar(l, value, name);
-    } else if (strcmp(name, "interval") == 0) {
-        g->group.interval_ms = duration(l, value, name);
-        g->group.interval_given = true;
-    } else if (strcmp(name, "query_offset") == 0) {
-        g->group.query_offset_ms = duration(l, value, name);
-    } else if (strcmp(name, "limit") == 0) {
-        const char *text = scalar(l, value, name);
-
-        if (text && !tsn_parse_i64(text, strlen(text), &g->group.limit))
-            fail_at(l, position(value), "limit: \"%s\" is not a whole number", text);
-    } else if (strcmp(name, "labels") == 0) {
-        each_pair(l, value, name, take_text, &g->labels);
-    } else if (strcmp(name, "rules") == 0) {
-        g->rules_node = value;
-    } else {
-        fail_at(l, position(key), "field %s not found in type rulefmt.RuleGroup; known: name, interval, query_offset, "
-                "limit, labels, rules", name);
-    }
-}
-
-struct groups {
-    TSN_VEC(struct tsn_group) list;
-};
-
-static void take_group(struct load *l, const yaml_node_t *node, void *arg)
-{
-    struct groups *groups = arg;
-    struct group_build g = { .labels.labels = true };
-
-    each_pair(l, node, "a group", group_key, &g);
-    g.group.at = position(node);
-    g.group.file = l->file;
-    if (!g.group.name || !*g.group.name)
-        fail_at(l, g.group.at, "Groupname must not be empty");
-    for (size_t i = 0; i < groups->list.len && g.group.name; i++)
-        if (strcmp(groups->list.items[i].file, l->file) == 0 && strcmp(groups->list.items[i].name, g.group.name) == 0)
-            fail_at(l, g.group.at, "groupname: \"%s\" is repeated in the same file", g.group.name);
-    if (!g.group.name)
-        g.group.name = "";
-    if (!g.group.interval_ms)
-        g.group.interval_ms = l->default_interval_ms;
-    if (g.rules_node)
-        each_item(l, g.rules_node, "rules", take_rule, &g);
-    for (size_t i = 0; i < g.labels.list.len; i++)
-        tsn_template_free(&g.labels.list.items[i].tmpl);
-    tsn_vec_release(&g.labels.list);
-    g.group.rule_count = g.rules.len;
-    g.group.rules = tsn_arena_calloc(&l->set->arena, g.rules.len + 1, sizeof *g.group.rules);
-    if (g.rules.len)
-        memcpy(g.group.rules, g.rules.items, g.rules.len * sizeof *g.group.rules);
-    tsn_vec_release(&g.rules);
-    tsn_vec_push(&groups->list, g.group);
-}
-
-static void file_key(struct load *l, const char *name, const yaml_node_t *key, const yaml_node_t *value, void *arg)
-{
-    if (strcmp(name, "groups") == 0)
-        each_item(l, value, name, take_group, arg);
+    if (strcmp(p->key, "name") == 0)
+        g->group.name = tsn_yaml_text(&l->yaml, p->value, p->key);
+    else if (strcmp(p->key, "interval") == 0)
+        g->group.interval_ms = tsn_yaml_duration(&l->yaml, p->value, p->key);
+    else if (strcmp(p->key, "query_offset") == 0)
+        g->group.query_offset_ms = tsn_yaml_duration(&l->yaml, p->value, p->key);
+    else if (strcmp(p->key, "limit") == 0)
+        g->group.limit = tsn_yaml_integer(&l->yaml, p->value, p->key);
+    else if (strcmp(p->key, "labels") == 0)
+        take_texts(l, p->value, true, &g->labels);
+    else if (strcmp(p->key, "rules") == 0)
+        g->rules_node = p->value;
     else
-        fail_at(l, position(key), "field %s not found in type rulefmt.RuleGroups; known: groups", name);
+        tsn_yaml_fail(&l->yaml, tsn_yaml_position(p->key_node),
+                      "field %s not found in type rulefmt.RuleGroup; known: name, interval, query_offset, "
+                      "limit, labels, rules", p->key);
 }
 
-static void load_source(struct load *l, const struct tsn_rule_source *source, struct groups *groups)
+static void name_group(struct load *l, struct tsn_group *group)
 {
-    yaml_parser_t parser;
-    yaml_document_t doc;
+    if (!group->name || !*group->name)
+        tsn_yaml_fail(&l->yaml, group->at, "Groupname must not be empty");
+    if (!group->name)
+        group->name = "";
+    if (tsn_map_put_str(&l->names, group->name, l))
+        tsn_yaml_fail(&l->yaml, group->at, "groupname: \"%s\" is repeated in the same file", group->name);
+}
 
-    l->file = tsn_arena_strdup(&l->set->arena, source->file);
-    if (source->len > MAX_BYTES) {
-        fail_at(l, (struct tsn_position){ 0, 0 }, "larger than %d bytes", MAX_BYTES);
+static void take_rules(struct load *l, struct group_build *g)
+{
+    struct rules rules = { 0 };
+    size_t count = 0;
+    const yaml_node_item_t *items = g->rules_node ? tsn_yaml_items(&l->yaml, g->rules_node, "rules", &count) : NULL;
+
+    for (size_t i = 0; i < count; i++)
+        take_rule(l, tsn_yaml_node(&l->yaml, items[i]), &g->labels, &rules);
+    g->group.rule_count = rules.list.len;
+    g->group.rules = tsn_arena_calloc(&l->set->arena, rules.list.len + 1, sizeof *g->group.rules);
+    if (rules.list.len)
+        memcpy(g->group.rules, rules.list.items, rules.list.len * sizeof *g->group.rules);
+    tsn_vec_release(&rules.list);
+}
+
+static void take_group(struct load *l, const yaml_node_t *node)
+{
+    struct group_build g = { .group.at = tsn_yaml_position(node), .group.file = l->yaml.file };
+    struct tsn_yaml_pairs pairs;
+
+    if (tsn_yaml_is_null(node) || !tsn_yaml_pairs(&l->yaml, node, "a group", &pairs))
         return;
-    }
-    if (!yaml_parser_initialize(&parser)) {
-        fail_at(l, (struct tsn_position){ 0, 0 }, "the YAML parser could not start");
+    for (size_t i = 0; i < pairs.len; i++)
+        group_key(l, &pairs.items[i], &g);
+    tsn_vec_release(&pairs);
+    name_group(l, &g.group);
+    g.group.interval_given = g.group.interval_ms != 0;
+    if (!g.group.interval_given)
+        g.group.interval_ms = l->default_interval_ms;
+    if (g.group.limit < 0)
+        g.group.limit = 0;
+    take_rules(l, &g);
+    tsn_vec_release(&g.labels.list);
+    tsn_vec_push(&l->groups, g.group);
+}
+
+static void take_file(struct load *l, const yaml_node_t *root)
+{
+    struct tsn_yaml_pairs pairs;
+    const yaml_node_item_t *items;
+    size_t count;
+
+    if (!tsn_yaml_pairs(&l->yaml, root, "a rule file", &pairs))
         return;
+    for (size_t i = 0; i < pairs.len; i++) {
+        if (strcmp(pairs.items[i].key, "groups") != 0) {
+            tsn_yaml_fail(&l->yaml, tsn_yaml_position(pairs.items[i].key_node),
+                          "field %s not found in type rulefmt.RuleGroups; known: groups", pairs.items[i].key);
+            continue;
+        }
+        items = tsn_yaml_items(&l->yaml, pairs.items[i].value, "groups", &count);
+        for (size_t k = 0; k < count; k++)
+            take_group(l, tsn_yaml_node(&l->yaml, items[k]));
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)source->text, source->len);
-    if (!yaml_parser_load(&parser, &doc)) {
-        fail_at(l, (struct tsn_position){ (uint32_t)parser.problem_mark.line + 1, (uint32_t)parser.problem_mark.column + 1 },
-                "%s", parser.problem ? parser.problem : "not YAML");
-    } else {
-        l->doc = &doc;
-        if (yaml_document_get_root_node(&doc))
-            each_pair(l, yaml_document_get_root_node(&doc), "a rule file", file_key, groups);
-        yaml_document_delete(&doc);
-    }
-    yaml_parser_delete(&parser);
+    tsn_vec_release(&pairs);
+}
+
+/* ---- the set ------------------------------------------------------------------------------ */
+
+static void load_source(struct load *l, const struct tsn_rule_source *source, struct tsn_rule_errors *errors)
+{
+    l->yaml = (struct tsn_yaml){ .file = tsn_arena_strdup(&l->set->arena, source->file), .text = source->text,
+                                 .len = source->len, .errors = errors, .arena = &l->set->arena };
+    tsn_map_init(&l->names);
+    if (tsn_yaml_load(&l->yaml) && tsn_yaml_root(&l->yaml))
+        take_file(l, tsn_yaml_root(&l->yaml));
+    tsn_yaml_release(&l->yaml);
+    tsn_map_release(&l->names);
 }
 
 struct tsn_rule_set *tsn_rule_set_load(const struct tsn_rule_source *sources, size_t count,
                                        const struct tsn_rule_load_options *options, struct tsn_rule_errors *errors)
 {
     struct tsn_rule_set *set = tsn_calloc(1, sizeof *set);
-    struct load l = { .set = set, .errors = errors, .default_interval_ms = DEFAULT_INTERVAL_MS };
-    struct groups groups = { 0 };
+    struct load l = { .set = set, .default_interval_ms = DEFAULT_INTERVAL_MS };
     struct tsn_buf identity = TSN_BUF_INIT;
     size_t errors_before = errors->len;
 
@@ -436,17 +354,17 @@ struct tsn_rule_set *tsn_rule_set_load(const struct tsn_rule_source *sources, si
     tsn_arena_init(&set->arena, 0);
     tsn_buf_printf(&identity, "%lld;", (long long)l.default_interval_ms);
     for (size_t i = 0; i < count; i++) {
-        tsn_buf_printf(&identity, "%s;%zu;", sources[i].file, sources[i].len);
+        tsn_buf_printf(&identity, "%zu:%s;%zu:", strlen(sources[i].file), sources[i].file, sources[i].len);
         tsn_buf_append(&identity, sources[i].text, sources[i].len);
-        load_source(&l, &sources[i], &groups);
+        load_source(&l, &sources[i], errors);
     }
     set->hash = tsn_hash128(tsn_buf_str(&identity), identity.len);
     tsn_buf_release(&identity);
-    set->group_count = groups.list.len;
-    set->groups = tsn_arena_calloc(&set->arena, groups.list.len + 1, sizeof *set->groups);
-    if (groups.list.len)
-        memcpy(set->groups, groups.list.items, groups.list.len * sizeof *set->groups);
-    tsn_vec_release(&groups.list);
+    set->group_count = l.groups.len;
+    set->groups = tsn_arena_calloc(&set->arena, l.groups.len + 1, sizeof *set->groups);
+    if (l.groups.len)
+        memcpy(set->groups, l.groups.items, l.groups.len * sizeof *set->groups);
+    tsn_vec_release(&l.groups);
     if (errors->len > errors_before)
         tsn_rule_set_free(&set);
     return set;
