@@ -47,6 +47,10 @@ int tsn_cli_parse(int argc, char **argv, const struct tsn_option *options, size_
 /* Whole file or, for "-", standard input. At most max_bytes. Caller frees. NULL with *error. */
 char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
 
+struct tsn_config;
+/* Reads and parses the configuration file, with files and environment. False after printing why (exit 3). */
+bool tsn_cli_load_config(const char *path, struct tsn_config *config);
+
 /* One per command; each is in src/cli/cmd_<name>.c */
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);

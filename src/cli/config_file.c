@@ -1,0 +1,32 @@
+/* config_file: the configuration from disk, with the environment and the files that secrets stand in. */
+#include "cli/cli.h"
+#include "tocsin/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static char *read_file(void *arg, const char *path, size_t max_bytes, size_t *len, struct tsn_error *error)
+{
+    TSN_UNUSED(arg);
+    return tsn_cli_read_file(path, max_bytes, len, error);
+}
+
+static const char *get_env(void *arg, const char *name)
+{
+    TSN_UNUSED(arg);
+    return getenv(name);
+}
+
+bool tsn_cli_load_config(const char *path, struct tsn_config *config)
+{
+    static const struct tsn_config_io io = { read_file, get_env, NULL };
+    struct tsn_error error = { 0 };
+    size_t len;
+    char *text = tsn_cli_read_file(path, 1 << 20, &len, &error);
+    bool ok = text && tsn_config_parse(config, path, text, len, &io, &error) == TSN_OK;
+
+    tsn_free(text);
+    if (!ok)
+        fprintf(stderr, "tocsin: %s\n", error.message);
+    return ok;
+}
