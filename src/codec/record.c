@@ -66,10 +66,11 @@ static void release_field(const struct field *f, void *value)
     }
 }
 
+/* From the last field to the first: where a member is named twice, the later table is the fuller. */
 static void release_record(const struct record *r, void *value)
 {
-    for (size_t i = 0; i < r->count; i++)
-        release_field(&r->fields[i], value);
+    for (size_t i = r->count; i; i--)
+        release_field(&r->fields[i - 1], value);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
