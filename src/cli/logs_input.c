@@ -178,7 +178,7 @@ static enum tsn_err fill(struct tsn_logs_input *in, struct tsn_error *error)
             return tsn_error_set(error, TSN_ERR_IO, "%s: %s", in->path, strerror(errno));
         in->len += (size_t)got;
         in->bytes_read += (uint64_t)got;
-        if (got == 0 && in->follow && in->size) {
+        if (got == 0 && in->follow && in->fd != STDIN_FILENO) {
             if (in->len > had)
                 break;
             usleep(200000); /* what a person does not notice */
