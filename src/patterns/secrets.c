@@ -79,7 +79,7 @@ static bool keyed(struct mask *m, const char *w, const char *e)
     if (v == m->end)
         return false;
     stop = value_end(m, v);
-    if (is_scheme_word(v + (*v == '"'), (size_t)(stop - v - (*v == '"' && stop > v))) && stop < m->end && *stop == ' ') {
+    if (is_scheme_word(v + (*v == '"'), (size_t)(stop - v - (*v == '"' && stop > v))) && stop + 1 < m->end && *stop == ' ') {
         v = stop + 1;
         stop = value_end(m, v);
     } else if (*v == '"' || *v == '\'') {

@@ -345,6 +345,7 @@ static void test_secrets(void **state)
     check_masked("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln seen", "jwt <secret> seen");
     check_masked("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 fine", "id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 fine");
     check_masked("password:", "password:");
+    check_masked("token: bearer ", "token: <secret> ");
     check_masked("nothing here \xff", "nothing here ?");
     assert_int_equal(tsn_pattern_config_secret(config, "Pin", NULL), TSN_OK);
     tsn_pattern_config_secret_kinds(config, TSN_SECRET_KEYED);
