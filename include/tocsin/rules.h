@@ -185,11 +185,20 @@ struct tsn_lint_findings {
     struct tsn_lint_finding *items;
     size_t len, cap;
 };
+struct tsn_policy; /* tocsin/policy.h */
 struct tsn_lint_options {
     const char *shard_label;   /* NULL: "service" */
     int64_t sample_interval_ms; /* 0: 15 s */
     int64_t counter_ttl_ms;     /* 0: 2 h */
+    /* Services and their objectives; NULL: thresholds are not compared with any. */
+    const struct tsn_policy *policy;
+    /* How many series a selector matches in a live or replayed sample; negative: unknown. NULL: cost
+     * is not judged. cost_limit is in samples held by a window; 0: 10,000,000. */
+    int64_t (*series_count)(void *arg, const struct tsn_matcher *matchers, size_t count);
+    void *series_count_arg;
+    int64_t cost_limit;
 };
+/* Findings in order of file, line, column, id; owned by the caller. Pure; no limit but the set's. */
 void tsn_lint_run(const struct tsn_rule_set *set, const struct tsn_lint_options *options,
                   struct tsn_lint_findings *findings);
 void tsn_lint_findings_release(struct tsn_lint_findings *findings);
