@@ -432,9 +432,10 @@ static void check_for(struct lint *l)
         return;
     tsn_format_duration(have, l->rule->for_ms);
     tsn_format_duration(interval, l->group->interval_ms);
-    lint_add(l, NULL, "for-under-interval", TSN_LINT_WARNING, lint_text("for: %s", interval),
-             "for: %s is shorter than the group's interval of %s, so it waits a whole interval all the same", have,
-             interval);
+    lint_add(l, NULL, "for-under-interval", l->group->interval_given ? TSN_LINT_WARNING : TSN_LINT_INFO,
+             lint_text("for: %s, or a shorter interval", interval),
+             "for: %s is shorter than the %s interval of %s, so it waits a whole interval all the same", have,
+             l->group->interval_given ? "group's" : "default", interval);
 }
 
 void lint_rule(struct lint *l)
