@@ -271,7 +271,7 @@ struct tsn_incident {
     char *title;          /* owned */
     enum tsn_incident_state state;
     int32_t severity; /* 1–4 */
-    int32_t level;    /* 1–3: the highest level paged */
+    int32_t level;    /* 1–3: where the escalation stands; Sev 1 pages L3 from the start and still climbs */
     int64_t opened_at_ms, acknowledged_at_ms, resolved_at_ms; /* TSN_TIME_NONE if not */
     int64_t respond_by_ms, resolve_by_ms;
     int64_t respond_breached_at_ms, resolve_breached_at_ms;
@@ -284,6 +284,9 @@ struct tsn_incident {
     int32_t reopen_count;
 };
 void tsn_incident_release(struct tsn_incident *incident);
+/* A deep copy (label sets are shared by reference: same thread). Release with tsn_incident_release. */
+void tsn_incident_copy(struct tsn_incident *to, const struct tsn_incident *from);
+bool tsn_incident_state_parse(const char *text, enum tsn_incident_state *out);
 
 struct tsn_incident_event {
     int32_t format;

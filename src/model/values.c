@@ -49,6 +49,7 @@ PARSED(enum tsn_command_kind, tsn_command_kind, command_names)
 NAMED(enum tsn_incident_event_type, tsn_incident_event_type, event_names)
 PARSED(enum tsn_incident_event_type, tsn_incident_event_type, event_names)
 NAMED(enum tsn_incident_state, tsn_incident_state, incident_state_names)
+PARSED(enum tsn_incident_state, tsn_incident_state, incident_state_names)
 
 void tsn_batch_release(struct tsn_batch *b)
 {
@@ -125,6 +126,38 @@ void tsn_incident_release(struct tsn_incident *incident)
     tsn_free(incident->acknowledged_by);
     tsn_free(incident->commander);
     memset(incident, 0, sizeof *incident);
+}
+
+static char *copy_text(const char *text)
+{
+    return text ? tsn_strdup(text) : NULL;
+}
+
+static char **copy_texts(char *const *texts, size_t count)
+{
+    char **copy = count ? tsn_calloc(count, sizeof *copy) : NULL;
+
+    for (size_t i = 0; i < count; i++)
+        copy[i] = tsn_strdup(texts[i]);
+    return copy;
+}
+
+void tsn_incident_copy(struct tsn_incident *to, const struct tsn_incident *from)
+{
+    *to = *from;
+    to->group_key = copy_text(from->group_key);
+    to->title = copy_text(from->title);
+    to->acknowledged_by = copy_text(from->acknowledged_by);
+    to->commander = copy_text(from->commander);
+    to->services = copy_texts(from->services, from->service_count);
+    to->alerts = from->alert_count ? tsn_memdup(from->alerts, from->alert_count * sizeof *from->alerts) : NULL;
+    for (size_t i = 0; i < from->alert_count; i++) {
+        struct tsn_incident_alert *a = &to->alerts[i];
+
+        a->labels = a->labels ? tsn_labels_ref(a->labels) : NULL;
+        a->annotations = a->annotations ? tsn_labels_ref(a->annotations) : NULL;
+        a->sample_lines = copy_texts(a->sample_lines, a->sample_line_count);
+    }
 }
 
 void tsn_incident_event_release(struct tsn_incident_event *event)
