@@ -78,11 +78,14 @@ static char *bounded(const char *text)
 
 /* ---- events and pages --------------------------------------------------------------------- */
 
-void tsn_respond_emit(struct tsn_held *h, enum tsn_incident_event_type type, int64_t at_ms, const char *actor,
-                      const char *reason, struct tsn_effects *effects)
+void tsn_respond_emit(struct tsn_respond *r, struct tsn_held *h, enum tsn_incident_event_type type,
+                      int64_t at_ms, const char *actor, const char *reason, struct tsn_effects *effects)
 {
     struct tsn_effect *e;
+    int64_t due = TSN_TIME_NONE;
 
+    tsn_respond_due(r, &h->in, &due);
+    h->in.pub.escalate_at_ms = due;
     h->in.pub.version++;
     h->dirty = true;
     e = add(effects, TSN_EFFECT_EVENT, &h->in.pub);
@@ -102,9 +105,6 @@ void tsn_respond_page(struct tsn_respond *r, struct tsn_held *h, int32_t level, 
     const struct tsn_texts *people = &r->policy->escalation.people[level];
     struct tsn_page *page;
 
-    if (!tell)
-        h->in.paged_at_ms[level] = now_ms;
-    h->dirty = true;
     if (r->options.shadow)
         return;
     page = &add(effects, TSN_EFFECT_PAGE, in)->page;
@@ -119,6 +119,16 @@ void tsn_respond_page(struct tsn_respond *r, struct tsn_held *h, int32_t level, 
     page->reason = bounded(reason);
     page->at_ms = now_ms;
     snprintf(page->dedup_key, sizeof page->dedup_key, "%s:L%d", in->incident_id, (int)level);
+}
+
+void tsn_respond_mark_paged(struct tsn_respond *r, struct tsn_held *h, int64_t now_ms)
+{
+    const struct tsn_severity_policy *s = &r->policy->escalation.severities[h->in.pub.severity];
+
+    h->dirty = true;
+    for (int32_t level = 1; level <= TSN_LEVELS; level++)
+        if (s->page[level] || level == h->in.pub.level)
+            h->in.paged_at_ms[level] = now_ms;
 }
 
 void tsn_respond_page_severity(struct tsn_respond *r, struct tsn_held *h, int64_t now_ms, const char *reason,

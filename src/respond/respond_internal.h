@@ -32,9 +32,12 @@ enum tsn_due tsn_respond_due(const struct tsn_respond *r, const struct tsn_respo
 void tsn_respond_advance(struct tsn_respond *r, int64_t now_ms, struct tsn_effects *effects);
 
 /* emit.c */
-void tsn_respond_emit(struct tsn_held *h, enum tsn_incident_event_type type, int64_t at_ms, const char *actor,
-                      const char *reason, struct tsn_effects *effects);
-/* Pages (or tells) one level, and starts its timer. */
+/* The next event, with the incident as it is now: change it first, page afterwards. */
+void tsn_respond_emit(struct tsn_respond *r, struct tsn_held *h, enum tsn_incident_event_type type,
+                      int64_t at_ms, const char *actor, const char *reason, struct tsn_effects *effects);
+/* Starts the timers of the levels that the severity pages at once, and of the level it stands at. */
+void tsn_respond_mark_paged(struct tsn_respond *r, struct tsn_held *h, int64_t now_ms);
+/* Pages or tells one level: an effect alone. */
 void tsn_respond_page(struct tsn_respond *r, struct tsn_held *h, int32_t level, bool tell, int64_t now_ms,
                       const char *reason, struct tsn_effects *effects);
 /* The levels that the incident's severity names. */
