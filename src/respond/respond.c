@@ -396,16 +396,32 @@ static void resolve(struct tsn_respond *r, struct tsn_held *h, int64_t now_ms)
     r->counters.resolved++;
 }
 
-static void alert_ended(struct tsn_respond *r, const struct tsn_transition *t, int64_t now_ms,
-                        struct tsn_effects *effects)
+/* Who holds the firing alert: its group's newest; else any, for group_by may have changed since. */
+static struct tsn_held *holder_of(const struct tsn_respond *r, const struct tsn_transition *t)
 {
     char *group_key = tsn_respond_group_key(r->policy, t->labels);
     struct tsn_held *h = tsn_map_get_str(&r->groups, group_key);
+
+    tsn_free(group_key);
+    if (h && find_alert(&h->in.pub, t->alert_id))
+        return h;
+    tsn_map_foreach(&r->incidents, e) {
+        const struct tsn_incident_alert *a = find_alert(&((struct tsn_held *)e->value)->in.pub, t->alert_id);
+
+        if (a && a->state == TSN_ALERT_FIRING)
+            return e->value;
+    }
+    return NULL;
+}
+
+static void alert_ended(struct tsn_respond *r, const struct tsn_transition *t, int64_t now_ms,
+                        struct tsn_effects *effects)
+{
+    struct tsn_held *h = holder_of(r, t);
     struct tsn_incident_alert *a = h ? find_alert(&h->in.pub, t->alert_id) : NULL;
     int32_t before;
     bool ends, rose;
 
-    tsn_free(group_key);
     if (!a || a->state != TSN_ALERT_FIRING) {
         r->counters.unknown_ended++;
         return;
