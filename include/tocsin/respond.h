@@ -35,7 +35,10 @@
 struct tsn_respond_incident {
     struct tsn_incident pub; /* pub.escalate_at_ms is its next due time, of whatever timer */
     int64_t paged_at_ms[TSN_LEVELS + 1]; /* TSN_TIME_NONE: not yet */
-    bool severity_set;                   /* by a person */
+    int64_t started_at_ms; /* opened or last reopened: deadlines count from here */
+    int64_t floor_ms;      /* last change of severity or policy: no timer is due before it, so that a
+                              deadline that a change has put in the past is met at the change */
+    bool severity_set;     /* by a person */
     struct tsn_texts commands;           /* applied command ids */
 };
 void tsn_respond_incident_release(struct tsn_respond_incident *incident);
@@ -120,7 +123,7 @@ void tsn_respond_command(struct tsn_respond *respond, int64_t offset, int64_t no
                          const struct tsn_command *command, struct tsn_effects *effects);
 void tsn_respond_tick(struct tsn_respond *respond, int64_t now_ms, struct tsn_effects *effects);
 /* Another policy (reload): deadlines and timers of open incidents are computed anew from when they
- * were opened and paged; severities may rise. Borrowed like the first. */
+ * were opened (or reopened) and paged; severities may rise. Borrowed like the first. */
 void tsn_respond_set_policy(struct tsn_respond *respond, const struct tsn_policy *policy, int64_t now_ms,
                             struct tsn_effects *effects);
 /* A record of `alerts` or `commands` that could not be decoded: only the offset moves. */

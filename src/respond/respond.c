@@ -298,6 +298,7 @@ static void start(struct tsn_respond *r, struct tsn_held *h, int64_t now_ms)
     tsn_free(in->acknowledged_by);
     in->acknowledged_by = NULL;
     h->in.severity_set = false;
+    h->in.started_at_ms = h->in.floor_ms = now_ms;
     in->severity = tsn_respond_severity(r->policy, in, r->all_down);
     set_deadlines(r, in, now_ms);
     for (int level = 0; level <= TSN_LEVELS; level++)
@@ -492,7 +493,8 @@ void tsn_respond_set_policy(struct tsn_respond *r, const struct tsn_policy *poli
         all[i]->dirty = true;
         if (all[i]->in.pub.state == TSN_INCIDENT_RESOLVED)
             continue;
-        set_deadlines(r, &all[i]->in.pub, all[i]->in.pub.opened_at_ms);
+        all[i]->in.floor_ms = now_ms;
+        set_deadlines(r, &all[i]->in.pub, all[i]->in.started_at_ms);
         if (raise_severity(r, all[i], now_ms)) {
             char reason[64];
 
@@ -591,12 +593,13 @@ static const char *do_severity(struct tsn_respond *r, struct tsn_held *h, const 
     tsn_buf_printf(&reason, "Sev %d → %d by hand: %s", (int)in->severity, (int)c->severity, c->reason);
     in->severity = c->severity;
     h->in.severity_set = true;
+    h->in.floor_ms = now_ms;
     if (rose) {
         tighten(r, in, now_ms);
         set_commander(r, in);
         tsn_respond_mark_paged(r, h, now_ms);
     } else {
-        set_deadlines(r, in, in->opened_at_ms);
+        set_deadlines(r, in, h->in.started_at_ms);
     }
     tsn_respond_emit(r, h, TSN_INC_UPDATED, now_ms, c->actor, tsn_buf_str(&reason), effects);
     if (rose)

@@ -48,6 +48,8 @@ enum tsn_due tsn_respond_due(const struct tsn_respond *r, const struct tsn_respo
     if (pub->resolve_breached_at_ms == TSN_TIME_NONE)
         consider(TSN_DUE_RESOLVE, pub->resolve_by_ms, &best, due_ms);
     consider(TSN_DUE_CLIMB, climb_at(r, in), &best, due_ms);
+    if (best != TSN_DUE_NONE && *due_ms < in->floor_ms)
+        *due_ms = in->floor_ms;
     return best;
 }
 

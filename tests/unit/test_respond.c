@@ -518,6 +518,26 @@ static void test_severity_by_hand_stands(void **state)
     world_release(&w);
 }
 
+/* A deadline that a lower severity puts in the past is met at the change, not before it. */
+static void test_deadline_put_in_the_past(void **state)
+{
+    struct world w;
+    char id[40];
+
+    (void)state;
+    world_init(&w, false);
+    fire(&w, "Odd", "hook-receiver", "info");
+    memcpy(id, only(&w)->incident_id, sizeof id);
+    w.now = T0 + 10 * HOUR;
+    command(&w, "s1", TSN_CMD_SEVERITY, id, "worse", 1);
+    w.now += 5 * MINUTE;
+    command(&w, "s2", TSN_CMD_SEVERITY, id, "not that bad", 2);
+    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
+    assert_event(&w, 1, TSN_INC_BREACHED, w.now);
+    assert_int_equal(only(&w)->respond_by_ms, T0 + 30 * MINUTE);
+    world_release(&w);
+}
+
 static void test_shadow_pages_nobody(void **state)
 {
     struct world w;
@@ -620,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_escalate_by_hand),
         cmocka_unit_test(test_commands_are_idempotent_and_answered),
         cmocka_unit_test(test_severity_by_hand_stands),
+        cmocka_unit_test(test_deadline_put_in_the_past),
         cmocka_unit_test(test_shadow_pages_nobody),
         cmocka_unit_test(test_old_offsets_are_skipped),
         cmocka_unit_test(test_restore),
