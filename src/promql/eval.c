@@ -116,11 +116,31 @@ static enum tsn_err count_samples(struct eval *ev, size_t more)
     return TSN_OK;
 }
 
+/* anchored and smoothed change what a window holds; an answer without them would be a wrong one. */
+static bool extended(const struct tsn_expr *selector)
+{
+    return selector->u.selector.anchored || selector->u.selector.smoothed;
+}
+
+static enum tsn_err refuse_extended(struct eval *ev, const struct tsn_expr *selector)
+{
+    return tsn_error_set(ev->error, TSN_ERR_UNSUPPORTED, "the %s modifier is not evaluated",
+                         selector->u.selector.anchored ? "anchored" : "smoothed");
+}
+
+/* A duration that folds to nothing parses, and fails here as in Prometheus. */
+static enum tsn_err empty_duration(struct eval *ev)
+{
+    return tsn_error_set(ev->error, TSN_ERR_INVALID, "duration must be greater than 0");
+}
+
 static enum tsn_err select_instant(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
 {
     int64_t ref_ms = reference_time(ev, e->u.selector.at, e->u.selector.at_ms, e->u.selector.offset_ms, at_ms);
     struct tsn_series_list found = { 0 };
 
+    if (extended(e))
+        return refuse_extended(ev, e);
     ev->storage->select(ev->storage->self, e->u.selector.matchers, e->u.selector.matcher_count,
                         ref_ms - ev->opt.lookback_ms, ref_ms, &found);
     for (size_t i = 0; i < found.len; i++) {
@@ -143,6 +163,10 @@ static enum tsn_err select_range(struct eval *ev, const struct tsn_expr *e, int6
     struct tsn_series_list found = { 0 };
     size_t total = 0;
 
+    if (e->u.matrix.range_ms <= 0)
+        return empty_duration(ev);
+    if (extended(sel))
+        return refuse_extended(ev, sel);
     out->range_ms = e->u.matrix.range_ms;
     out->end_ms = ref_ms;
     out->start_ms = ref_ms - out->range_ms;
@@ -180,6 +204,45 @@ static int64_t first_multiple_after(int64_t t_ms, int64_t step_ms)
     return (k + 1) * step_ms;
 }
 
+/* One step of a range or subquery: its elements join the series of m, which by_id finds. Every step
+ * costs one sample even if it gives nothing, so that [100y:1ms] ends. */
+static enum tsn_err add_step(struct eval *ev, const struct tsn_expr *root, int64_t t_ms, struct tsn_map *by_id,
+                             struct mat *m)
+{
+    struct vec v = { 0 };
+    double scalar;
+    enum tsn_err err;
+
+    if (root->type == TSN_TYPE_SCALAR) {
+        err = tsn_ev_scalar(ev, root, t_ms, &scalar);
+        if (!err)
+            tsn_vec_elem(&v, tsn_labels_empty(), t_ms, scalar);
+    } else {
+        err = tsn_ev_vector(ev, root, t_ms, &v);
+    }
+    if (!err)
+        err = count_samples(ev, v.len + 1);
+    for (size_t i = 0; i < v.len && !err; i++) {
+        bool created;
+        void **slot = tsn_map_upsert(by_id, &v.items[i].labels->id, sizeof v.items[i].labels->id, &created);
+        struct tsn_sample s = { t_ms, v.items[i].value };
+        struct win *w;
+
+        if (created) {
+            struct win fresh = { .labels = tsn_labels_ref(v.items[i].labels) };
+
+            *slot = (void *)(uintptr_t)m->len;
+            tsn_vec_push(m, fresh);
+        }
+        w = &m->items[(uintptr_t)*slot];
+        if (w->count == w->cap)
+            w->samples = tsn_vec_grow(w->samples, &w->cap, w->count + 1, sizeof *w->samples);
+        w->samples[w->count++] = s;
+    }
+    tsn_vec_free(&v);
+    return err;
+}
+
 static enum tsn_err subquery(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct mat *out)
 {
     int64_t ref_ms = reference_time(ev, e->u.subquery.at, e->u.subquery.at_ms, e->u.subquery.offset_ms, at_ms);
@@ -187,42 +250,14 @@ static enum tsn_err subquery(struct eval *ev, const struct tsn_expr *e, int64_t 
     struct tsn_map by_id;
     enum tsn_err err = TSN_OK;
 
+    if (e->u.subquery.range_ms <= 0 || step_ms <= 0)
+        return empty_duration(ev);
     out->range_ms = e->u.subquery.range_ms;
     out->end_ms = ref_ms;
     out->start_ms = ref_ms - out->range_ms;
     tsn_map_init(&by_id);
-    for (int64_t t = first_multiple_after(out->start_ms, step_ms); t <= ref_ms && !err; t += step_ms) {
-        struct vec v = { 0 };
-        double scalar;
-
-        if (e->u.subquery.operand->type == TSN_TYPE_SCALAR) {
-            err = tsn_ev_scalar(ev, e->u.subquery.operand, t, &scalar);
-            if (!err)
-                tsn_vec_elem(&v, tsn_labels_empty(), t, scalar);
-        } else {
-            err = tsn_ev_vector(ev, e->u.subquery.operand, t, &v);
-        }
-        if (!err) /* a step costs one even if it gives nothing: [100y:1ms] must end */
-            err = count_samples(ev, v.len + 1);
-        for (size_t i = 0; i < v.len && !err; i++) {
-            bool created;
-            void **slot = tsn_map_upsert(&by_id, &v.items[i].labels->id, sizeof v.items[i].labels->id, &created);
-            struct tsn_sample s = { t, v.items[i].value };
-            struct win *w;
-
-            if (created) {
-                struct win fresh = { .labels = tsn_labels_ref(v.items[i].labels) };
-
-                *slot = (void *)(uintptr_t)out->len;
-                tsn_vec_push(out, fresh);
-            }
-            w = &out->items[(uintptr_t)*slot];
-            if (w->count == w->cap)
-                w->samples = tsn_vec_grow(w->samples, &w->cap, w->count + 1, sizeof *w->samples);
-            w->samples[w->count++] = s;
-        }
-        tsn_vec_free(&v);
-    }
+    for (int64_t t = first_multiple_after(out->start_ms, step_ms); t <= ref_ms && !err; t += step_ms)
+        err = add_step(ev, e->u.subquery.operand, t, &by_id, out);
     tsn_map_release(&by_id);
     return err;
 }
@@ -388,41 +423,6 @@ enum tsn_err tsn_eval_instant(const struct tsn_query *query, const struct tsn_st
     }
 }
 
-static enum tsn_err range_step(struct eval *ev, const struct tsn_expr *root, int64_t t_ms, struct tsn_map *by_id,
-                               struct mat *m)
-{
-    struct vec v = { 0 };
-    double scalar;
-    enum tsn_err err;
-
-    if (root->type == TSN_TYPE_SCALAR) {
-        err = tsn_ev_scalar(ev, root, t_ms, &scalar);
-        if (!err)
-            tsn_vec_elem(&v, tsn_labels_empty(), t_ms, scalar);
-    } else {
-        err = tsn_ev_vector(ev, root, t_ms, &v);
-    }
-    for (size_t i = 0; i < v.len && !err; i++) {
-        bool created;
-        void **slot = tsn_map_upsert(by_id, &v.items[i].labels->id, sizeof v.items[i].labels->id, &created);
-        struct tsn_sample s = { t_ms, v.items[i].value };
-        struct win *w;
-
-        if (created) {
-            struct win fresh = { .labels = tsn_labels_ref(v.items[i].labels) };
-
-            *slot = (void *)(uintptr_t)m->len;
-            tsn_vec_push(m, fresh);
-        }
-        w = &m->items[(uintptr_t)*slot];
-        if (w->count == w->cap)
-            w->samples = tsn_vec_grow(w->samples, &w->cap, w->count + 1, sizeof *w->samples);
-        w->samples[w->count++] = s;
-    }
-    tsn_vec_free(&v);
-    return err;
-}
-
 enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_storage *storage, int64_t start_ms,
                             int64_t end_ms, int64_t step_ms, const struct tsn_eval_options *options,
                             struct tsn_result *result, struct tsn_error *error)
@@ -443,7 +443,7 @@ enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_stor
         err = tsn_error_set(error, TSN_ERR_INVALID, "zero or negative query resolution step widths are not accepted");
     for (int64_t t = start_ms; t <= end_ms && !err; t += step_ms) {
         ev.samples = ++points; /* a step's samples are let go after it, its points stay */
-        err = range_step(&ev, root, t, &by_id, &m);
+        err = add_step(&ev, root, t, &by_id, &m);
         if (!err && end_ms - t < step_ms)
             break;
     }

@@ -96,20 +96,6 @@ void tsn_template_free(struct tsn_template **tmpl)
     *tmpl = NULL;
 }
 
-static void release_result(struct tsn_result *result)
-{
-    for (size_t i = 0; i < result->vector_len; i++)
-        tsn_labels_unref(result->vector[i].labels);
-    for (size_t i = 0; i < result->matrix_len; i++) {
-        tsn_labels_unref(result->matrix[i].labels);
-        tsn_free(result->matrix[i].points);
-    }
-    tsn_free(result->vector);
-    tsn_free(result->matrix);
-    tsn_free(result->string);
-    tsn_free(result);
-}
-
 enum tsn_err tsn_template_run(const struct tsn_template *tmpl, const struct tsn_template_env *env, struct tsn_buf *out,
                               struct tsn_error *error)
 {
@@ -126,7 +112,8 @@ enum tsn_err tsn_template_run(const struct tsn_template *tmpl, const struct tsn_
             out->data[out->len] = '\0';
     }
     for (size_t i = 0; i < run.results.len; i++) {
-        release_result(run.results.items[i]);
+        tsn_result_release(run.results.items[i]);
+        tsn_free(run.results.items[i]);
     }
     tsn_vec_release(&run.results);
     tsn_vec_release(&run.vars);

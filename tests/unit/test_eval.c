@@ -100,6 +100,8 @@ static void results_are_prometheus_s(void **state)
         { "sum by (job) (g) or up", 0, "{job=\"a\"} 2;" }, /* the key leaves out __name__: up is covered */
         { "-g{i=\"1\"} ^ 2", 120000, "{i=\"1\", job=\"a\"} -16;" },
         { "{job=\"a\"", 0, "parse error" },
+        { "rate(c_total[5m] anchored)", 240000, "error: the anchored modifier is not evaluated" },
+        { "up smoothed", 0, "error: the smoothed modifier is not evaluated" },
     };
     struct tsn_buf got = TSN_BUF_INIT;
 
