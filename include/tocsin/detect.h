@@ -18,6 +18,7 @@
 
 #include "tocsin/model.h"
 #include "tocsin/rules.h"
+#include "tocsin/shard.h"
 
 struct tsn_detect;
 
@@ -92,27 +93,5 @@ struct tsn_detect_rule_info {
 /* Calls visit for every rule that this partition runs, in file order. */
 void tsn_detect_each_rule(const struct tsn_detect *d, void (*visit)(const struct tsn_detect_rule_info *, void *),
                           void *arg);
-
-/* ---- sharding ----------------------------------------------------------------------------- */
-
-enum tsn_placement { TSN_PLACE_SHARDED, TSN_PLACE_GLOBAL, TSN_PLACE_PINNED };
-/* Where a rule may run, and, if not sharded, why (a static text; what would make it sharded). */
-enum tsn_placement tsn_rule_placement(const struct tsn_group *group, const struct tsn_rule *rule,
-                                      const char *shard_label, const char **pinned_value, const char **why);
-
-/* One selector as INGEST needs it: series that match go to `partition`, or to their shard's if -1. */
-struct tsn_route {
-    const struct tsn_matcher *matchers; /* borrowed from the set */
-    size_t matcher_count;
-    int32_t partition;
-};
-struct tsn_routes {
-    struct tsn_route *items;
-    size_t len, cap;
-};
-void tsn_routes_build(const struct tsn_rule_set *set, const char *shard_label, int32_t partition_count,
-                      struct tsn_routes *routes);
-/* A rule that cannot run on a stream (negative offset, @): false with the reason. */
-bool tsn_rule_streamable(const struct tsn_rule *rule, const char **why);
 
 #endif

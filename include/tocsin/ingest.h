@@ -1,5 +1,5 @@
 /*
- * ingest: STAGE 1, records of input topics → closed batches for `samples` (L3). A pure state machine.
+ * ingest: STAGE 1, records of input topics → closed batches for `samples` (L4). A pure state machine.
  *
  * One object serves one INGEST worker: all its assigned input partitions. The shell feeds records in order
  * of offset per partition, says when a partition is proved empty, and closes a batch every few hundred

@@ -64,13 +64,6 @@ struct store_view {
 void tsn_store_select(void *self, const struct tsn_matcher *matchers, size_t count, int64_t from_ms,
                       int64_t to_ms, struct tsn_series_list *out);
 
-/* unit_of_group[g] = index of the unit that group g belongs to (the least group of the unit). */
-uint32_t tsn_units_of(const struct tsn_rule_set *set, uint32_t *unit_of_group);
-/* The one partition that runs the unit, or -1: every partition runs it for its own shard. */
-int32_t tsn_unit_place(const struct tsn_rule_set *set, const uint32_t *unit_of_group, uint32_t unit,
-                       const char *shard_label, int32_t partition_count);
-int32_t tsn_unit_partition(const char *file, const char *group, int32_t partition_count);
-
 /* One input partition, as last reported. */
 struct input {
     char *topic;

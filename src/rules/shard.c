@@ -7,7 +7,7 @@
  * a match keeps it if the label is part of the matching key. Whatever cannot be shown is GLOBAL,
  * unless all selectors pin the label to one value: then it may run where that value lives.
  */
-#include "detect/detect_int.h"
+#include "tocsin/shard.h"
 
 #include <string.h>
 
