@@ -1,0 +1,167 @@
+/*
+ * reader: one partition from an offset, by assign(), without commits.
+ *
+ * The end is asked once, with a read_uncommitted handle's eyes (the high watermark), while messages come read_committed:
+ * behind an open transaction the reader waits until the coordinator ends it, rather than take the last stable offset for the end.
+ */
+#include "kafka/kafka_int.h"
+
+#include <string.h>
+
+struct tsn_reader {
+    rd_kafka_t *rk;
+    char *topic;
+    int32_t partition;
+    int64_t end, position;
+    bool tail;
+    rd_kafka_message_t *last;
+};
+
+static void no_group(rd_kafka_conf_t *conf)
+{
+    tsn_kafka_conf_set(conf, "group.id", "tocsin-reader"); /* required by the consumer API, never joined */
+    tsn_kafka_conf_set(conf, "enable.auto.commit", "false");
+    tsn_kafka_conf_set(conf, "enable.auto.offset.store", "false");
+    tsn_kafka_conf_set(conf, "enable.partition.eof", "true");
+    tsn_kafka_conf_set(conf, "auto.offset.reset", "earliest");
+    tsn_kafka_conf_set(conf, "allow.auto.create.topics", "false");
+    tsn_kafka_conf_set(conf, "fetch.wait.max.ms", "100");
+    tsn_kafka_conf_set(conf, "isolation.level", "read_committed");
+}
+
+/* query_watermark_offsets of a read_committed handle gives the last stable offset: a handle of its own asks. */
+static enum tsn_err true_end(const struct tsn_config *config, const char *topic, int32_t partition, int64_t *low,
+                             int64_t *high, struct tsn_error *error)
+{
+    rd_kafka_conf_t *conf = tsn_kafka_conf(config, error);
+    rd_kafka_resp_err_t code;
+    rd_kafka_t *rk;
+
+    if (!conf)
+        return error->code;
+    no_group(conf);
+    tsn_kafka_conf_set(conf, "isolation.level", "read_uncommitted");
+    rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!rk)
+        return error->code;
+    for (int tries = 0; tries < 6; tries++) {
+        code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 5000);
+        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT &&
+            code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+            break;
+    }
+    rd_kafka_destroy(rk);
+    if (code) {
+        tsn_kafka_error(error, code, topic);
+        return tsn_error_prefix(error, "end of partition %d", partition);
+    }
+    return TSN_OK;
+}
+
+struct tsn_reader *tsn_reader_new(const struct tsn_config *config, const char *topic, int32_t partition, int64_t offset,
+                                  bool tail, struct tsn_error *error)
+{
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_conf_t *conf;
+    struct tsn_reader *r;
+    int64_t low = 0, high = 0;
+
+    if (true_end(config, topic, partition, &low, &high, error) || !(conf = tsn_kafka_conf(config, error)))
+        return NULL;
+    no_group(conf);
+    r = tsn_calloc(1, sizeof *r);
+    r->topic = tsn_strdup(topic);
+    r->partition = partition;
+    r->tail = tail;
+    r->end = high;
+    r->position = offset == TSN_OFFSET_END ? high : offset < low ? low : offset;
+    r->rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!r->rk) {
+        tsn_reader_free(&r);
+        return NULL;
+    }
+    rd_kafka_poll_set_consumer(r->rk);
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = r->position;
+    rd_kafka_assign(r->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return r;
+}
+
+int64_t tsn_reader_end(const struct tsn_reader *r)
+{
+    return r->end;
+}
+
+enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_message *message, struct tsn_error *error)
+{
+    int64_t until_ns = tsn_mono_now().ns + (int64_t)timeout_ms * 1000000;
+
+    if (r->last)
+        rd_kafka_message_destroy(r->last);
+    r->last = NULL;
+    for (;;) {
+        int64_t left_ms = (until_ns - tsn_mono_now().ns) / 1000000;
+        rd_kafka_message_t *m;
+
+        if (!r->tail && r->position >= r->end)
+            return TSN_ERR_NOT_FOUND;
+        m = rd_kafka_consumer_poll(r->rk, left_ms > 0 ? (int)left_ms : 0);
+        if (!m) {
+            if (left_ms <= 0)
+                return tsn_error_set(error, TSN_ERR_TIMEOUT, "%s/%d: no record after offset %lld within %d ms", r->topic,
+                                     r->partition, (long long)r->position, timeout_ms);
+            continue;
+        }
+        if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR || m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            r->position = m->err ? m->offset : m->offset + 1;
+        if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && (r->tail || m->offset < r->end)) {
+            r->last = m;
+            tsn_kafka_message_fill(message, m);
+            return TSN_OK;
+        }
+        if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF && m->err != RD_KAFKA_RESP_ERR__TRANSPORT) {
+            enum tsn_err err = tsn_kafka_error(error, m->err, r->topic);
+
+            rd_kafka_message_destroy(m);
+            return err;
+        }
+        rd_kafka_message_destroy(m);
+    }
+}
+
+bool tsn_reader_header(const struct tsn_reader *r, const char *name, const void **value, size_t *len)
+{
+    rd_kafka_headers_t *headers;
+
+    return r->last && !rd_kafka_message_headers(r->last, &headers) && !rd_kafka_header_get(headers, 0, name, value, len);
+}
+
+enum tsn_err tsn_reader_seek(struct tsn_reader *r, int64_t offset, struct tsn_error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t code;
+
+    rd_kafka_topic_partition_list_add(list, r->topic, r->partition)->offset = offset;
+    code = rd_kafka_assign(r->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    r->position = offset;
+    return tsn_kafka_error(error, code, r->topic);
+}
+
+void tsn_reader_free(struct tsn_reader **reader)
+{
+    struct tsn_reader *r = *reader;
+
+    if (!r)
+        return;
+    if (r->last)
+        rd_kafka_message_destroy(r->last);
+    if (r->rk) {
+        rd_kafka_consumer_close(r->rk);
+        rd_kafka_destroy(r->rk);
+    }
+    tsn_free(r->topic);
+    tsn_free(r);
+    *reader = NULL;
+}
