@@ -1,0 +1,83 @@
+/*
+ * app_int: what the stages' files share.
+ *
+ * Concurrency: a stage's thread owns its consumer, producer and core. Shared are only: the stop and drain flags (atomics), the rule book
+ * (its own mutex) and the stats (app->stats_lock, taken for a copy at a time).
+ */
+#ifndef TOCSIN_APP_INT_H
+#define TOCSIN_APP_INT_H
+
+#include "tocsin/app.h"
+#include "tocsin/kafka.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- rule book: topic `rules`, all sets in order of number ---------------------------------- */
+
+struct rule_book;
+/* What stands in a set's record beside the texts: all that DETECT's answer depends on. */
+struct rule_settings {
+    char *shard_label;
+    int64_t lookback_ms, counter_ttl_ms;
+    bool warmup;
+    struct tsn_labels *external_labels; /* the book's */
+    char *external_url;
+};
+struct rule_book *tsn_rule_book_new(const struct tsn_config *config, struct tsn_error *error);
+void tsn_rule_book_free(struct rule_book **book);
+/* Publishes if the hash was never seen (first) or is not the last one's (else); *number is the set that holds the texts. */
+enum tsn_err tsn_rule_book_publish(struct rule_book *book, const struct tsn_config *config, const struct tsn_rule_sources *sources,
+                                   bool first, int64_t *number, struct tsn_error *error);
+/* Reads what the topic has got since. */
+enum tsn_err tsn_rule_book_refresh(struct rule_book *book, struct tsn_error *error);
+size_t tsn_rule_book_count(struct rule_book *book);
+/* The set at `index`, parsed for the caller alone; NULL if it does not parse (logged). */
+struct tsn_rule_set *tsn_rule_book_load(struct rule_book *book, size_t index, int64_t *number);
+/* Settings of the last set; a copy with fresh text. False if the book is empty. */
+bool tsn_rule_book_settings(struct rule_book *book, struct rule_settings *out);
+void tsn_rule_settings_release(struct rule_settings *settings);
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+struct tsn_respond_stage;
+
+struct stage {
+    struct tsn_app *app;
+    pthread_t thread;
+    bool started;
+    atomic_bool stop;  /* leave now, in order */
+    atomic_bool drain; /* until_end: the stage before is through; take the ends now */
+    atomic_bool done;
+    char failure[512]; /* written before `done` */
+};
+
+struct tsn_app {
+    struct tsn_app_options opt;
+    const struct tsn_config *config;
+    struct rule_book *book;
+    struct stage ingest, detect, respond;
+    struct tsn_respond_stage *responder;
+    pthread_mutex_t stats_lock;
+    struct tsn_app_stats *stats;
+    int64_t files_checked_ns;
+    struct tsn_u128 files_hash;
+    int32_t samples_partitions;
+};
+
+void *tsn_ingest_stage_main(void *stage);
+void *tsn_detect_stage_main(void *stage);
+/* Text of a file for schemas and rules; caller frees. */
+char *tsn_app_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
+/* <group_prefix><name> or <group_prefix><name>-<slot>; caller frees. */
+char *tsn_app_name(const struct tsn_config *config, const char *name, bool with_slot);
+void tsn_app_sleep_ms(int ms);
+/* Says why the stage leaves for good. */
+void tsn_stage_fail(struct stage *stage, const struct tsn_error *error);
+/* Counts sessions that ended by a fence: three in a minute mean that the slot is used twice. */
+struct fence_guard {
+    int64_t at_ns[3];
+};
+bool tsn_fence_guard_hit(struct fence_guard *guard);
+
+#endif
