@@ -95,6 +95,7 @@ struct tsn_respond_options {
 struct tsn_respond_counters {
     uint64_t transitions, commands, duplicates; /* duplicates: offsets skipped */
     uint64_t pending_ignored, unknown_ended;    /* the end of an alert no incident holds */
+    uint64_t heartbeats;                        /* alerts of severity "none": never an incident */
     uint64_t inhibited;                         /* joined under a higher alert, told nobody */
     uint64_t opened, reopened, resolved, escalated, breached;
     uint64_t commands_refused, limit_incidents, limit_alerts;
@@ -133,6 +134,8 @@ void tsn_respond_skip(struct tsn_respond *respond, bool is_command, int64_t offs
 int64_t tsn_respond_next_due(const struct tsn_respond *respond);
 /* NULL if not held. Borrowed until the next input. */
 const struct tsn_respond_incident *tsn_respond_get(const struct tsn_respond *respond, const char *incident_id);
+/* The newest incident held of a group; NULL if there is none. Borrowed until the next input. */
+const struct tsn_respond_incident *tsn_respond_of_group(const struct tsn_respond *respond, const char *group_key);
 /* All held, by incident id. The array is the caller's (tsn_free), its items are borrowed. */
 const struct tsn_respond_incident **tsn_respond_list(const struct tsn_respond *respond, size_t *count);
 const struct tsn_respond_counters *tsn_respond_counters(const struct tsn_respond *respond);
@@ -140,6 +143,9 @@ const struct tsn_respond_counters *tsn_respond_counters(const struct tsn_respond
 /* Severity of one alert by label, tier and whether all core services are down: what the direct
  * path pages by when nothing else can be asked. */
 int32_t tsn_respond_alert_severity(const struct tsn_policy *policy, const struct tsn_labels *labels, bool all_down);
+/* An alert that never is an incident: its label severity says "none" (the watchdog convention: an alert that always
+ * fires, for whoever watches its absence) and no incident_severity says otherwise. */
+bool tsn_respond_heartbeat(const struct tsn_labels *labels);
 /* The group key of an alert, e.g. {service="hook-receiver"}. Caller frees. */
 char *tsn_respond_group_key(const struct tsn_policy *policy, const struct tsn_labels *labels);
 /* "inc-" + 16 hex over group key, first alert and its fired_at. */

@@ -2,6 +2,7 @@
  * emit: effects: events with their snapshot, pages, saves; and the release of all of them.
  */
 #include "respond/respond_internal.h"
+#include "tocsin/respond_record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,22 +26,13 @@ void tsn_respond_incident_copy(struct tsn_respond_incident *to, const struct tsn
         tsn_texts_add(&to->commands, from->commands.items[i], strlen(from->commands.items[i]));
 }
 
-static void release_page(struct tsn_page *page)
-{
-    for (size_t i = 0; i < page->people_count; i++)
-        tsn_free(page->people[i]);
-    tsn_free(page->people);
-    tsn_free(page->title);
-    tsn_free(page->reason);
-}
-
 void tsn_effects_clear(struct tsn_effects *effects)
 {
     for (size_t i = 0; i < effects->len; i++) {
         struct tsn_effect *e = &effects->items[i];
 
         tsn_incident_event_release(&e->event);
-        release_page(&e->page);
+        tsn_page_release(&e->page);
         if (e->record)
             tsn_respond_incident_release(e->record);
         tsn_free(e->record);

@@ -70,6 +70,13 @@ const struct tsn_respond_incident *tsn_respond_get(const struct tsn_respond *r, 
     return h ? &h->in : NULL;
 }
 
+const struct tsn_respond_incident *tsn_respond_of_group(const struct tsn_respond *r, const char *group_key)
+{
+    const struct tsn_held *h = tsn_map_get_str(&r->groups, group_key);
+
+    return h ? &h->in : NULL;
+}
+
 const struct tsn_respond_incident **tsn_respond_list(const struct tsn_respond *r, size_t *count)
 {
     struct tsn_held **all = tsn_respond_sorted(r);
@@ -467,7 +474,9 @@ void tsn_respond_transition(struct tsn_respond *r, int64_t offset, int64_t now_m
     r->counters.transitions++;
     tsn_respond_advance(r, now_ms, effects);
     now_ms = r->position.clock_ms;
-    if (t->state == TSN_ALERT_FIRING)
+    if (tsn_respond_heartbeat(t->labels))
+        r->counters.heartbeats++;
+    else if (t->state == TSN_ALERT_FIRING)
         alert_fired(r, t, now_ms, effects);
     else if (t->state == TSN_ALERT_RESOLVED && t->was != TSN_ALERT_PENDING)
         alert_ended(r, t, now_ms, effects);

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 const char *tsn_respond_service_label(const struct tsn_labels *labels)
 {
@@ -47,14 +48,27 @@ static int32_t label_severity(const struct tsn_policy *policy, const struct tsn_
     return severity ? severity : 3; /* no label, or one the policy does not know: medium */
 }
 
-int32_t tsn_respond_alert_severity(const struct tsn_policy *policy, const struct tsn_labels *labels, bool all_down)
+static int32_t given_severity(const struct tsn_labels *labels)
 {
     const char *given = tsn_labels_get(labels, "incident_severity");
-    const struct tsn_service *service = service_of(policy, labels);
-    int32_t severity;
 
-    if (given && given[0] >= '1' && given[0] <= '4' && !given[1])
-        return given[0] - '0';
+    return given && given[0] >= '1' && given[0] <= '4' && !given[1] ? given[0] - '0' : 0;
+}
+
+bool tsn_respond_heartbeat(const struct tsn_labels *labels)
+{
+    const char *severity = tsn_labels_get(labels, "severity");
+
+    return severity && strcasecmp(severity, "none") == 0 && !given_severity(labels);
+}
+
+int32_t tsn_respond_alert_severity(const struct tsn_policy *policy, const struct tsn_labels *labels, bool all_down)
+{
+    const struct tsn_service *service = service_of(policy, labels);
+    int32_t severity = given_severity(labels);
+
+    if (severity)
+        return severity;
     if (is_outage(policy, labels)) {
         if (all_down && service && service->core)
             return 1;
