@@ -123,7 +123,7 @@ static void test_damaged_incident_is_refused(void **state)
         { "\"incident_id\":\"inc", "\"incident_id\":\"this-is-an-id-of-more-than-forty-bytes-inc", TSN_ERR_INVALID, "incident_id" },
         { "\"paged_at\":[", "\"paged_at\":[null,", TSN_ERR_INVALID, "paged_at" },
         { "\"started_at\":\"", "\"started_at\":\"x", TSN_ERR_INVALID, "started_at" },
-        { "\"respond_by\":", "\"respond_by\":9223372036854775000,\"x\":", TSN_ERR_INVALID, "time" },
+        { "\"respond_by\":", "\"respond_by\":300000000000000,\"x\":", TSN_ERR_INVALID, "time" },
         { "\"severity_set\":false", "\"severity_set\":0", TSN_ERR_INVALID, "severity_set" },
         { "[\"c-1\"]", "[1]", TSN_ERR_INVALID, "commands" },
         { "\"incident\":{", "\"incident\":[{", TSN_ERR_INVALID, "JSON" },
