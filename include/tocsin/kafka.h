@@ -66,6 +66,7 @@ struct tsn_consumer_options {
     size_t topic_count;
     bool eager;                 /* all partitions are given up at a rebalance (range assignor) */
     bool fail_on_gap;           /* auto.offset.reset=error instead of earliest */
+    bool paused;                /* a new partition starts paused: nothing comes before tsn_consumer_pause(…, false) */
     /* Called inside the poll. `lost`: another member may have them already: nothing may be committed.
      * assign may set the offsets to start from (they hold the committed ones); the call applies them. */
     void (*assign)(void *arg, struct tsn_kafka_partitions *partitions);
@@ -84,6 +85,8 @@ enum tsn_err tsn_consumer_seek(struct tsn_consumer *c, int32_t topic, int32_t pa
 int64_t tsn_consumer_high(struct tsn_consumer *c, int32_t topic, int32_t partition);
 /* End offset by asking the broker. -1 on error. */
 int64_t tsn_consumer_query_end(struct tsn_consumer *c, int32_t topic, int32_t partition, int timeout_ms);
+/* Partitions of one of its topics, by asking the broker; -1 on error. */
+int32_t tsn_consumer_partition_count(struct tsn_consumer *c, int32_t topic, int timeout_ms);
 /* Committed offsets and metadata of the whole group for every partition of its topics, over a read_uncommitted
  * handle, so that open transactions do not stall it. */
 enum tsn_err tsn_consumer_committed(struct tsn_consumer *c, int timeout_ms, struct tsn_kafka_partitions *out, struct tsn_error *error);
@@ -109,6 +112,8 @@ enum tsn_err tsn_producer_offsets(struct tsn_producer *p, struct tsn_consumer *c
 /* OK · CONFLICT: aborted, send the same again · FENCED: the producer is dead. */
 enum tsn_err tsn_producer_commit(struct tsn_producer *p, struct tsn_error *error);
 enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error);
+/* Any thread: a commit or abort that waits gives up within a second, with TIMEOUT. For an ordered stop without a broker. */
+void tsn_producer_cancel(struct tsn_producer *p);
 /* Plain producer: waits until all is acknowledged; the first failed delivery is the error. */
 enum tsn_err tsn_producer_flush(struct tsn_producer *p, int timeout_ms, struct tsn_error *error);
 

@@ -65,6 +65,9 @@ struct tsn_app {
     int32_t samples_partitions;
 };
 
+struct tsn_ingest_options;
+/* Fills in where schemas and files come from. */
+void tsn_app_ingest_sources(struct tsn_app *app, struct tsn_ingest_options *options);
 void *tsn_ingest_stage_main(void *stage);
 void *tsn_detect_stage_main(void *stage);
 /* Text of a file for schemas and rules; caller frees. */

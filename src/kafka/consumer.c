@@ -94,6 +94,8 @@ static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *l
         err = rd_kafka_incremental_assign(c->rk, list);
     else
         code = rd_kafka_assign(c->rk, list);
+    if (!err && !code && c->opt.paused)
+        code = rd_kafka_pause_partitions(c->rk, list);
     if (err || code)
         fail(c, TSN_ERR_IO, "assign", err ? rd_kafka_error_string(err) : rd_kafka_err2str(code));
     if (err)
@@ -335,6 +337,20 @@ static enum tsn_err all_partitions(struct tsn_consumer *c, int timeout_ms, rd_ka
             return tsn_kafka_error(error, code, c->topics[t]);
     }
     return TSN_OK;
+}
+
+int32_t tsn_consumer_partition_count(struct tsn_consumer *c, int32_t topic, int timeout_ms)
+{
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->observer, c->topics[topic], NULL);
+    const struct rd_kafka_metadata *md = NULL;
+    int32_t count = -1;
+
+    if (!rd_kafka_metadata(c->observer, 0, rkt, &md, timeout_ms) && md->topic_cnt == 1)
+        count = md->topics[0].partition_cnt;
+    if (md)
+        rd_kafka_metadata_destroy(md);
+    rd_kafka_topic_destroy(rkt);
+    return count;
 }
 
 enum tsn_err tsn_consumer_committed(struct tsn_consumer *c, int timeout_ms, struct tsn_kafka_partitions *out, struct tsn_error *error)

@@ -7,13 +7,18 @@
  */
 #include "kafka/kafka_int.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+/* A transaction call is repeated in slices of a second, so that a cancel is seen. */
+enum { SLICE_MS = 1000, CALL_MAX_MS = 15000 };
 
 enum { SEND_WAIT_MS = 30000, POLL_STEP_MS = 50 };
 
 struct tsn_producer {
     rd_kafka_t *rk;
     bool transactional;
+    atomic_bool cancelled;
     rd_kafka_resp_err_t failed; /* plain: first failed delivery since the last flush */
 };
 
@@ -146,37 +151,42 @@ enum tsn_err tsn_producer_offsets(struct tsn_producer *p, struct tsn_consumer *c
             to->metadata = strdup(at->metadata); /* librdkafka frees it with free() */
         }
     }
-    do {
-        err = rd_kafka_send_offsets_to_transaction(p->rk, list, group, 10000);
-    } while (err && rd_kafka_error_is_retriable(err) && (rd_kafka_error_destroy(err), true));
+    for (int waited_ms = 0; (err = rd_kafka_send_offsets_to_transaction(p->rk, list, group, SLICE_MS)); waited_ms += SLICE_MS) {
+        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || atomic_load(&p->cancelled))
+            break;
+        rd_kafka_error_destroy(err);
+    }
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
     return tsn_kafka_take_error(error, err, "offsets to transaction");
 }
 
-enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error)
+static enum tsn_err in_slices(struct tsn_producer *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), const char *what,
+                              struct tsn_error *error)
 {
     rd_kafka_error_t *err;
 
-    for (int tries = 0; (err = rd_kafka_abort_transaction(p->rk, 10000)) && tries < 3; tries++) {
-        if (!rd_kafka_error_is_retriable(err))
+    for (int waited_ms = 0; (err = call(p->rk, SLICE_MS)); waited_ms += SLICE_MS) {
+        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || atomic_load(&p->cancelled))
             break;
         rd_kafka_error_destroy(err);
     }
-    return tsn_kafka_take_error(error, err, "abort transaction");
+    return tsn_kafka_take_error(error, err, what);
+}
+
+enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error)
+{
+    return in_slices(p, rd_kafka_abort_transaction, "abort transaction", error);
 }
 
 enum tsn_err tsn_producer_commit(struct tsn_producer *p, struct tsn_error *error)
 {
-    rd_kafka_error_t *err;
-    enum tsn_err code;
+    return in_slices(p, rd_kafka_commit_transaction, "commit transaction", error);
+}
 
-    for (int tries = 0; (err = rd_kafka_commit_transaction(p->rk, 10000)) && tries < 3; tries++) {
-        if (!rd_kafka_error_is_retriable(err))
-            break;
-        rd_kafka_error_destroy(err);
-    }
-    return code = tsn_kafka_take_error(error, err, "commit transaction");
+void tsn_producer_cancel(struct tsn_producer *p)
+{
+    atomic_store(&p->cancelled, true);
 }
 
 enum tsn_err tsn_producer_flush(struct tsn_producer *p, int timeout_ms, struct tsn_error *error)
