@@ -1,0 +1,356 @@
+/*
+ * close: the open batch → one encoded record for every partition of `samples`, dead letters, offsets.
+ *
+ * Series with cells are walked in order of their refs; the cells of each are put in order of time, deltas of one
+ * pane added up (the sum is exact, so in any order), and copied to each partition the series belongs to. So the
+ * bytes depend on what was taken, not on how cells were chained.
+ */
+#include "ingest/ingest_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void place_reset(struct place *p)
+{
+    for (size_t i = 0; i < p->signatures.len; i++)
+        tsn_free(p->signatures.items[i].text), tsn_free(p->signatures.items[i].sample);
+    tsn_vec_clear(&p->series);
+    tsn_vec_clear(&p->points);
+    tsn_vec_clear(&p->deltas);
+    tsn_vec_clear(&p->signatures);
+    tsn_vec_clear(&p->counts);
+}
+
+void places_release(struct tsn_ingest *in)
+{
+    for (int32_t p = 0; p < in->opt.samples_partitions; p++) {
+        place_reset(&in->places[p]);
+        tsn_vec_release(&in->places[p].series);
+        tsn_vec_release(&in->places[p].points);
+        tsn_vec_release(&in->places[p].deltas);
+        tsn_vec_release(&in->places[p].signatures);
+        tsn_vec_release(&in->places[p].counts);
+    }
+    tsn_free(in->places);
+}
+
+/* ---- samples ------------------------------------------------------------------------------ */
+
+static int by_ref(const void *a, const void *b)
+{
+    const struct series *const *x = a, *const *y = b;
+
+    return ((*x)->ref > (*y)->ref) - ((*x)->ref < (*y)->ref);
+}
+
+static int by_pane(const void *a, const void *b)
+{
+    const struct tsn_batch_delta *x = a, *y = b;
+
+    return (x->pane_ms > y->pane_ms) - (x->pane_ms < y->pane_ms);
+}
+
+/* A point with its place in the input, so that equal times keep their order. */
+struct ranked_point {
+    struct tsn_batch_point point;
+    uint32_t rank; /* smaller came later: chains are newest first */
+};
+
+static int by_time(const void *a, const void *b)
+{
+    const struct ranked_point *x = a, *y = b;
+
+    if (x->point.ts_ms != y->point.ts_ms)
+        return x->point.ts_ms > y->point.ts_ms ? 1 : -1;
+    return (x->rank < y->rank) - (x->rank > y->rank);
+}
+
+struct scratch {
+    TSN_VEC(struct tsn_batch_delta) deltas;
+    TSN_VEC(struct ranked_point) points;
+};
+
+static void gather_deltas(const struct tsn_ingest *in, const struct series *s, struct scratch *to)
+{
+    size_t kept = 0;
+
+    tsn_vec_clear(&to->deltas);
+    for (uint32_t at = s->head; at; at = in->deltas.items[at - 1].next) {
+        struct tsn_batch_delta d = { s->ref, in->deltas.items[at - 1].pane_ms, in->deltas.items[at - 1].sum };
+
+        tsn_vec_push(&to->deltas, d);
+    }
+    if (to->deltas.len > 1)
+        qsort(to->deltas.items, to->deltas.len, sizeof *to->deltas.items, by_pane);
+    for (size_t i = 1; i < to->deltas.len; i++) {
+        struct tsn_batch_delta *last = &to->deltas.items[kept], *d = &to->deltas.items[i];
+
+        if (d->pane_ms != last->pane_ms)
+            to->deltas.items[++kept] = *d;
+        else if (!tsn_fixed_add(&last->delta, d->delta))
+            last->delta = (tsn_fixed)(~(unsigned __int128)0 >> 1); /* saturates, at 2^63 */
+    }
+    to->deltas.len = to->deltas.len ? kept + 1 : 0;
+}
+
+static void gather_points(const struct tsn_ingest *in, const struct series *s, struct scratch *to)
+{
+    tsn_vec_clear(&to->points);
+    for (uint32_t at = s->head; at; at = in->points.items[at - 1].next) {
+        const struct point_cell *c = &in->points.items[at - 1];
+        struct ranked_point p = { { s->ref, c->ts_ms, c->value }, (uint32_t)to->points.len };
+
+        tsn_vec_push(&to->points, p);
+    }
+    if (to->points.len > 1)
+        qsort(to->points.items, to->points.len, sizeof *to->points.items, by_time);
+}
+
+static void emit_series(struct tsn_ingest *in, struct series *s, int64_t minute, struct scratch *scratch)
+{
+    struct tsn_batch_series announced = { s->ref, (enum tsn_sample_kind)s->kind, s->labels };
+    const int32_t *at = series_places(s);
+
+    if (s->kind == TSN_DELTA)
+        gather_deltas(in, s, scratch);
+    else
+        gather_points(in, s, scratch);
+    for (uint32_t k = 0; k < s->place_count; k++) {
+        struct place *place = &in->places[at[k]];
+
+        if (s->announced_minute != minute)
+            tsn_vec_push(&place->series, announced);
+        if (s->kind == TSN_DELTA)
+            for (size_t i = 0; i < scratch->deltas.len; i++)
+                tsn_vec_push(&place->deltas, scratch->deltas.items[i]);
+        else
+            for (size_t i = 0; i < scratch->points.len; i++)
+                tsn_vec_push(&place->points, scratch->points.items[i].point);
+    }
+    s->announced_minute = minute;
+    s->head = 0;
+}
+
+static void emit_samples(struct tsn_ingest *in, int64_t minute)
+{
+    struct scratch scratch = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+
+    if (in->active.len > 1)
+        qsort(in->active.items, in->active.len, sizeof *in->active.items, by_ref);
+    for (size_t i = 0; i < in->active.len; i++)
+        emit_series(in, in->active.items[i], minute, &scratch);
+    tsn_vec_clear(&in->active);
+    tsn_vec_clear(&in->deltas);
+    tsn_vec_clear(&in->points);
+    in->new_series = 0;
+    tsn_vec_release(&scratch.deltas);
+    tsn_vec_release(&scratch.points);
+}
+
+/* ---- inputs ------------------------------------------------------------------------------- */
+
+struct input_list {
+    TSN_VEC(struct tsn_batch_input) inputs;
+    TSN_VEC(struct tsn_input_decl) decls;
+};
+
+static void add_name(struct tsn_input_decl *d, const char *name, const char *suffix)
+{
+    struct tsn_buf full = TSN_BUF_INIT;
+
+    tsn_buf_printf(&full, "%s%s", name, suffix);
+    d->names = tsn_reallocarray(d->names, d->name_count + 1, sizeof *d->names);
+    d->names[d->name_count++] = tsn_buf_take(&full, NULL);
+}
+
+static void add_histogram(struct tsn_input_decl *d, const char *name)
+{
+    add_name(d, name, "_bucket");
+    add_name(d, name, "_sum");
+    add_name(d, name, "_count");
+}
+
+static void add_mapped(struct tsn_input_decl *d, const struct tsn_map_series *s)
+{
+    if (s->kind == TSN_MAP_HISTOGRAM)
+        add_histogram(d, s->name);
+    else
+        add_name(d, s->name, "");
+}
+
+static void declare(const struct tsn_ingest *in, const struct part *part, struct input_list *list)
+{
+    const struct tsn_input_config *c = &in->config->inputs.items[part->input];
+    struct tsn_input_decl d = { .topic = c->topic, .partition_count = part->partition_count };
+
+    d.type = tsn_strdup(tsn_input_type_name((enum tsn_input_type)c->type));
+    switch ((enum tsn_input_type)c->type) {
+    case TSN_INPUT_METRICS: d.any_name = true; break;
+    case TSN_INPUT_LOGS:
+        add_name(&d, "log_messages_total", "");
+        add_name(&d, "log_template_messages_total", "");
+        add_name(&d, "log_templates_discovered_total", "");
+        break;
+    case TSN_INPUT_HOOKS:
+        add_name(&d, "hooks_processed_total", "");
+        add_histogram(&d, "hook_processing_duration_seconds");
+        add_name(&d, "intelligence_patterns_discovered_total", "");
+        break;
+    case TSN_INPUT_MAPPED:
+        for (size_t i = 0; i < c->series.len; i++)
+            add_mapped(&d, &c->series.items[i]);
+        break;
+    }
+    tsn_vec_push(&list->decls, d);
+}
+
+static void list_part(struct tsn_ingest *in, struct part *part, int64_t minute, struct input_list *list)
+{
+    struct tsn_batch_input input = { .topic = in->config->inputs.items[part->input].topic,
+                                     .partition = part->partition, .first_offset = part->first_offset,
+                                     .next_offset = part->next_offset, .watermark_ms = part->watermark_ms,
+                                     .idle = part->idle, .idle_clock_ms = part->idle_clock_ms, .late = part->late };
+
+    tsn_vec_push(&list->inputs, input);
+    if (part->partition == 0 && part->decl_minute != minute) {
+        declare(in, part, list);
+        part->decl_minute = minute;
+    }
+}
+
+static void input_list_release(struct input_list *list)
+{
+    for (size_t i = 0; i < list->decls.len; i++) {
+        for (size_t n = 0; n < list->decls.items[i].name_count; n++)
+            tsn_free(list->decls.items[i].names[n]);
+        tsn_free(list->decls.items[i].names);
+        tsn_free(list->decls.items[i].type);
+    }
+    tsn_vec_release(&list->decls);
+    tsn_vec_release(&list->inputs);
+}
+
+/* ---- offsets ------------------------------------------------------------------------------ */
+
+static void commit_part(const struct tsn_ingest *in, struct part *part, struct tsn_closed_batch *out)
+{
+    struct tsn_commit_offset o = { .partition = part->partition, .next_offset = part->next_offset };
+    struct tsn_buf text = TSN_BUF_INIT;
+
+    part->first_offset = part->next_offset;
+    if (!part->dirty)
+        return;
+    part->dirty = false;
+    metadata_print(part, &text);
+    o.topic = tsn_strdup(in->config->inputs.items[part->input].topic);
+    o.metadata = tsn_buf_take(&text, NULL);
+    out->offsets[out->offset_count++] = o;
+}
+
+typedef void part_visit(struct tsn_ingest *in, struct part *part, void *arg);
+
+static size_t each_part(struct tsn_ingest *in, part_visit *visit, void *arg)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        for (size_t p = 0; p < in->inputs[i].len; p++) {
+            if (!in->inputs[i].items[p])
+                continue;
+            count++;
+            if (visit)
+                visit(in, in->inputs[i].items[p], arg);
+        }
+    return count;
+}
+
+struct listing {
+    struct input_list list;
+    int64_t minute;
+};
+
+static void visit_list(struct tsn_ingest *in, struct part *part, void *arg)
+{
+    struct listing *l = arg;
+
+    list_part(in, part, l->minute, &l->list);
+}
+
+static void visit_commit(struct tsn_ingest *in, struct part *part, void *arg)
+{
+    commit_part(in, part, arg);
+}
+
+/* ---- the batch ---------------------------------------------------------------------------- */
+
+static void encode(const struct tsn_ingest *in, const struct place *place, const struct input_list *list,
+                   const struct tsn_closed_batch *closed, struct tsn_buf *out)
+{
+    const struct tsn_batch b = {
+        .format = TSN_FORMAT_VERSION, .slot = in->opt.slot, .writer = in->opt.writer, .epoch = closed->epoch,
+        .seq = closed->seq, .rule_set = in->max_set, .wall_ms = closed->wall_ms,
+        .inputs = list->inputs.items, .input_count = list->inputs.len,
+        .decls = list->decls.items, .decl_count = list->decls.len,
+        .series = place->series.items, .series_count = place->series.len,
+        .points = place->points.items, .point_count = place->points.len,
+        .deltas = place->deltas.items, .delta_count = place->deltas.len,
+        .signatures = place->signatures.items, .signature_count = place->signatures.len,
+        .signature_counts = place->counts.items, .signature_count_count = place->counts.len,
+    };
+
+    tsn_codec_batch_encode(&b, out);
+}
+
+struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms)
+{
+    struct tsn_closed_batch *out = tsn_calloc(1, sizeof *out);
+    struct listing listing = { .minute = floor_to(wall_ms, MINUTE_MS) };
+
+    out->epoch = in->epoch;
+    out->seq = ++in->seq;
+    out->wall_ms = wall_ms;
+    emit_samples(in, listing.minute);
+    each_part(in, visit_list, &listing);
+    out->record_count = (size_t)in->opt.samples_partitions;
+    out->records = tsn_calloc(out->record_count, sizeof *out->records);
+    for (size_t p = 0; p < out->record_count; p++) {
+        encode(in, &in->places[p], &listing.list, out, &out->records[p]);
+        place_reset(&in->places[p]);
+    }
+    input_list_release(&listing.list);
+    out->offsets = tsn_calloc(each_part(in, NULL, NULL), sizeof *out->offsets);
+    each_part(in, visit_commit, out);
+    out->dead_count = in->dead.len;
+    out->dead = in->dead.items;
+    memset(&in->dead, 0, sizeof in->dead);
+    in->dead_bytes = 0;
+    in->dirty = false;
+    in->stats.batches++;
+    series_bound(in);
+    return out;
+}
+
+void tsn_closed_batch_free(struct tsn_closed_batch **batch)
+{
+    struct tsn_closed_batch *b = *batch;
+
+    *batch = NULL;
+    if (!b)
+        return;
+    for (size_t p = 0; p < b->record_count; p++)
+        tsn_buf_release(&b->records[p]);
+    for (size_t i = 0; i < b->dead_count; i++) {
+        tsn_free(b->dead[i].topic);
+        tsn_free(b->dead[i].key);
+        tsn_free(b->dead[i].value);
+        tsn_free(b->dead[i].error);
+    }
+    for (size_t i = 0; i < b->offset_count; i++) {
+        tsn_free(b->offsets[i].topic);
+        tsn_free(b->offsets[i].metadata);
+    }
+    tsn_free(b->records);
+    tsn_free(b->dead);
+    tsn_free(b->offsets);
+    tsn_free(b);
+}

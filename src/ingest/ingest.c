@@ -1,0 +1,335 @@
+/*
+ * ingest: the object, its partitions, and the taking of records (tocsin/ingest.h).
+ *
+ * A record is decided against its partition's watermark BEFORE it, also when it holds many events: so the decision
+ * does not depend on how a producer cut its events into records. Only then the watermark moves.
+ */
+#include "ingest/ingest_int.h"
+
+#include <string.h>
+
+bool refuse(struct tsn_ingest *in, const char *reason, const char *fmt, ...)
+{
+    va_list args;
+    struct tsn_buf text = TSN_BUF_INIT;
+
+    va_start(args, fmt);
+    tsn_buf_vprintf(&text, fmt, args);
+    va_end(args);
+    in->reason = reason;
+    tsn_error_set(&in->refusal, TSN_ERR_INVALID, "%s", tsn_buf_str(&text));
+    tsn_buf_release(&text);
+    return false;
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, struct tsn_error *error)
+{
+    struct tsn_ingest *in;
+
+    if (options->samples_partitions < 1) {
+        tsn_error_set(error, TSN_ERR_INVALID, "topic samples has %d partitions", options->samples_partitions);
+        return NULL;
+    }
+    in = tsn_calloc(1, sizeof *in);
+    in->opt = *options;
+    in->config = options->config;
+    in->next_ref = 1;
+    in->generation = 1;
+    in->memo_epoch = 1;
+    in->inputs = tsn_calloc(in->config->inputs.len, sizeof *in->inputs);
+    in->places = tsn_calloc((size_t)options->samples_partitions, sizeof *in->places);
+    tsn_map_init(&in->by_id);
+    tsn_labels_builder_init(&in->builder);
+    tsn_buf_init(&in->key);
+    tsn_json_init(&in->json);
+    tsn_json_init(&in->labels_json);
+    return in;
+}
+
+static void free_dead(struct tsn_ingest *in)
+{
+    for (size_t i = 0; i < in->dead.len; i++) {
+        tsn_free(in->dead.items[i].topic);
+        tsn_free(in->dead.items[i].key);
+        tsn_free(in->dead.items[i].value);
+        tsn_free(in->dead.items[i].error);
+    }
+    tsn_vec_release(&in->dead);
+}
+
+void tsn_ingest_free(struct tsn_ingest **ingest)
+{
+    struct tsn_ingest *in = *ingest;
+
+    *ingest = NULL;
+    if (!in)
+        return;
+    for (size_t i = 0; i < in->config->inputs.len; i++) {
+        for (size_t p = 0; p < in->inputs[i].len; p++)
+            tsn_free(in->inputs[i].items[p]);
+        tsn_free(in->inputs[i].items);
+    }
+    tsn_free(in->inputs);
+    for (size_t k = 0; k < in->sets.len; k++)
+        tsn_free(in->sets.items[k].routes.items);
+    tsn_vec_release(&in->sets);
+    series_release(in);
+    places_release(in);
+    free_dead(in);
+    tsn_labels_builder_release(&in->builder);
+    tsn_buf_release(&in->key);
+    tsn_json_release(&in->json);
+    tsn_json_release(&in->labels_json);
+    tsn_vec_release(&in->pairs);
+    tsn_vec_release(&in->effects);
+    tsn_vec_release(&in->lines);
+    tsn_free(in);
+}
+
+/* ---- rule sets ---------------------------------------------------------------------------- */
+
+void tsn_ingest_add_rule_set(struct tsn_ingest *in, int64_t number, const struct tsn_rule_set *set)
+{
+    struct known_set known = { number, set, { NULL, 0, 0 } };
+    size_t at = in->sets.len;
+
+    tsn_routes_build(set, in->config->detect.shard_label, in->opt.samples_partitions, &known.routes);
+    while (at && in->sets.items[at - 1].number > number)
+        at--;
+    tsn_vec_push(&in->sets, known);
+    memmove(in->sets.items + at + 1, in->sets.items + at, (in->sets.len - 1 - at) * sizeof known);
+    in->sets.items[at] = known;
+    if (number > in->max_set)
+        in->max_set = number;
+    in->generation++;
+    in->dirty = true;
+}
+
+void tsn_ingest_drop_rule_sets_below(struct tsn_ingest *in, int64_t number)
+{
+    size_t kept = 0;
+
+    for (size_t k = 0; k < in->sets.len; k++)
+        if (in->sets.items[k].number < number)
+            tsn_free(in->sets.items[k].routes.items);
+        else
+            in->sets.items[kept++] = in->sets.items[k];
+    if (kept == in->sets.len)
+        return;
+    in->sets.len = kept;
+    in->generation++;
+}
+
+/* ---- partitions --------------------------------------------------------------------------- */
+
+static struct part *find_part(const struct tsn_ingest *in, size_t input, int32_t partition)
+{
+    if (input >= in->config->inputs.len || partition < 0 || (size_t)partition >= in->inputs[input].len)
+        return NULL;
+    return in->inputs[input].items[partition];
+}
+
+enum tsn_err tsn_ingest_assign(struct tsn_ingest *in, size_t input, int32_t partition, int32_t partition_count,
+                               int64_t next_offset, const char *metadata, struct tsn_error *error)
+{
+    struct parts *parts;
+    struct part *part;
+
+    TSN_ASSERT(input < in->config->inputs.len && partition >= 0 && next_offset >= 0);
+    parts = &in->inputs[input];
+    while (parts->len <= (size_t)partition)
+        tsn_vec_push(parts, NULL);
+    tsn_free(parts->items[partition]);
+    part = parts->items[partition] = tsn_calloc(1, sizeof *part);
+    part->input = input;
+    part->partition = partition;
+    part->partition_count = partition_count;
+    part->first_offset = part->next_offset = next_offset;
+    part->watermark_ms = part->idle_clock_ms = part->idle_now_ms = part->decl_minute = TSN_TIME_NONE;
+    in->dirty = true;
+    if (!metadata || !*metadata || metadata_read(metadata, part))
+        return TSN_OK;
+    return tsn_error_set(error, TSN_ERR_INVALID, "%s [%d]: the metadata of the committed offset is not ours: %.80s",
+                         in->config->inputs.items[input].topic, partition, metadata);
+}
+
+void tsn_ingest_unassign(struct tsn_ingest *in, size_t input, int32_t partition)
+{
+    struct part *part = find_part(in, input, partition);
+
+    if (!part)
+        return;
+    in->inputs[input].items[partition] = NULL;
+    tsn_free(part);
+}
+
+void tsn_ingest_set_epoch(struct tsn_ingest *in, int64_t epoch)
+{
+    in->epoch = epoch;
+}
+
+int64_t tsn_ingest_watermark(const struct tsn_ingest *in, size_t input, int32_t partition)
+{
+    const struct part *part = find_part(in, input, partition);
+
+    return part ? part->watermark_ms : TSN_TIME_NONE;
+}
+
+/* ---- idle --------------------------------------------------------------------------------- */
+
+static int64_t greatest_watermark(const struct tsn_ingest *in)
+{
+    int64_t greatest_ms = TSN_TIME_NONE;
+
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        for (size_t p = 0; p < in->inputs[i].len; p++)
+            if (in->inputs[i].items[p] && in->inputs[i].items[p]->watermark_ms > greatest_ms)
+                greatest_ms = in->inputs[i].items[p]->watermark_ms;
+    return greatest_ms;
+}
+
+/* While nothing is known of event time the clock stands at none, and starts with the first watermark known. */
+void tsn_ingest_idle(struct tsn_ingest *in, size_t input, int32_t partition, int64_t now_ms)
+{
+    struct part *part = find_part(in, input, partition);
+
+    if (!part)
+        return;
+    if (!part->idle || part->idle_clock_ms == TSN_TIME_NONE || part->idle_now_ms == TSN_TIME_NONE)
+        part->idle_clock_ms = greatest_watermark(in);
+    else if (now_ms > part->idle_now_ms)
+        part->idle_clock_ms += now_ms - part->idle_now_ms;
+    if (!part->idle || part->idle_now_ms == TSN_TIME_NONE || now_ms > part->idle_now_ms)
+        part->idle_now_ms = now_ms;
+    part->idle = true;
+    part->dirty = true;
+}
+
+/* ---- records ------------------------------------------------------------------------------ */
+
+static void dead_letter(struct tsn_ingest *in, struct part *part, const struct tsn_ingest_record *r)
+{
+    size_t limit = (size_t)in->config->ingest.dead_letter_bytes;
+    struct tsn_dead_letter d = { .partition = r->partition, .offset = r->offset, .timestamp_ms = r->timestamp_ms };
+    size_t key_len = r->key_len < limit ? r->key_len : limit;
+
+    d.topic = tsn_strdup(in->config->inputs.items[r->input].topic);
+    d.key = r->key ? tsn_memdup(r->key, key_len) : NULL;
+    d.key_len = key_len;
+    d.full_len = r->value_len;
+    d.cut = r->value_len > limit;
+    d.value_len = d.cut ? limit : r->value_len;
+    d.value = r->value ? tsn_memdup(r->value, d.value_len) : NULL;
+    d.reason = in->reason;
+    d.error = tsn_strdup(in->refusal.message);
+    tsn_vec_push(&in->dead, d);
+    in->dead_bytes += d.value_len + d.key_len + strlen(d.error) + 200; /* headers, about */
+    in->stats.dead_letters++;
+    part->dead_letters++;
+}
+
+static void record_begin(struct tsn_ingest *in, const struct part *part, const struct tsn_ingest_record *r)
+{
+    tsn_vec_clear(&in->effects);
+    tsn_vec_clear(&in->lines);
+    in->record_events = in->record_late = in->record_irrelevant = 0;
+    in->max_ts_ms = TSN_TIME_NONE;
+    in->before_ms = part->watermark_ms;
+    in->reason = NULL;
+    if (r->timestamp_ms == TSN_TIME_NONE ||
+        __builtin_add_overflow(r->timestamp_ms, in->config->time.future_ms, &in->now_bound_ms))
+        in->now_bound_ms = INT64_MAX;
+}
+
+static bool decode(struct tsn_ingest *in, const struct tsn_ingest_record *r)
+{
+    const struct tsn_input_config *input = &in->config->inputs.items[r->input];
+
+    if (!r->value || !r->value_len)
+        return refuse(in, "empty", "a record without a value");
+    return json_take(in, input, r->value, r->value_len);
+}
+
+static void advance(const struct tsn_ingest *in, struct part *part)
+{
+    if (!in->record_events) /* an empty array */
+        return;
+    if (in->max_ts_ms - in->config->time.out_of_orderness_ms > part->watermark_ms)
+        part->watermark_ms = in->max_ts_ms - in->config->time.out_of_orderness_ms;
+}
+
+static void record_done(struct tsn_ingest *in, struct part *part, const struct tsn_ingest_record *r, bool taken)
+{
+    if (taken) {
+        effects_apply(in, part);
+        advance(in, part);
+        part->late += (int64_t)in->record_late;
+        part->events += in->record_events;
+        in->stats.events += in->record_events;
+        in->stats.irrelevant += in->record_irrelevant;
+    } else {
+        dead_letter(in, part, r);
+    }
+    part->idle = false;
+    part->idle_clock_ms = part->idle_now_ms = TSN_TIME_NONE;
+    part->next_offset = r->offset + 1;
+    part->dirty = true;
+    part->records++;
+    in->stats.records++;
+}
+
+enum tsn_err tsn_ingest_record(struct tsn_ingest *in, const struct tsn_ingest_record *r, struct tsn_error *error)
+{
+    struct part *part = find_part(in, r->input, r->partition);
+    bool taken;
+
+    TSN_UNUSED(error);
+    TSN_ASSERT(part && r->offset >= part->next_offset);
+    record_begin(in, part, r);
+    taken = decode(in, r);
+    record_done(in, part, r, taken);
+    return TSN_OK;
+}
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+static bool any_dirty(const struct tsn_ingest *in)
+{
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        for (size_t p = 0; p < in->inputs[i].len; p++)
+            if (in->inputs[i].items[p] && in->inputs[i].items[p]->dirty)
+                return true;
+    return in->dirty;
+}
+
+/* Columns take 3 to 11 bytes a row, an announcement about 150, a partition's state about 60 in every place. */
+size_t tsn_ingest_pending(const struct tsn_ingest *in)
+{
+    size_t bytes = in->deltas.len * 6 + in->points.len * 10 + in->new_series * 150 + in->dead_bytes;
+
+    return bytes ? bytes : any_dirty(in) ? 60 * (size_t)in->opt.samples_partitions : 0;
+}
+
+void tsn_ingest_get_stats(const struct tsn_ingest *in, struct tsn_ingest_stats *stats)
+{
+    *stats = in->stats;
+}
+
+bool tsn_ingest_get_partition(const struct tsn_ingest *in, size_t input, int32_t partition,
+                              struct tsn_ingest_partition_stats *stats)
+{
+    const struct part *part = find_part(in, input, partition);
+
+    if (!part)
+        return false;
+    stats->records = part->records;
+    stats->events = part->events;
+    stats->late = (uint64_t)part->late;
+    stats->dead_letters = part->dead_letters;
+    stats->watermark_ms = part->watermark_ms;
+    stats->next_offset = part->next_offset;
+    stats->idle = part->idle;
+    return true;
+}

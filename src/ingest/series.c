@@ -1,0 +1,378 @@
+/*
+ * series: the memo from raw label bytes to series, the routing of series, and the cells of the open batch.
+ *
+ * Two tables of memo entries, young and old: a hit in old moves to young; when young holds half of the limit (config
+ * ingest.max_series), old is forgotten and young becomes old. That is an approximate LRU without a list, and it happens only
+ * between batches, so cells never point at something freed. A series is forgotten with the last entry that named
+ * it; its ref goes to the next new series, which is announced anew, so references stay few and small.
+ *
+ * A change of rule sets raises the generation: entries of an older one count as misses and are resolved again
+ * from labels, so a hit costs no test against rules.
+ *
+ * What refs a series gets is no part of the answer; DETECT sees labels only.
+ */
+#include "ingest/ingest_int.h"
+
+#include <string.h>
+
+enum { MEMO_MIN_CAP = 1024 };
+
+struct tsn_u128 memo_key(const struct tsn_buf *bytes)
+{
+    return tsn_hash128(bytes->data, bytes->len);
+}
+
+/* ---- memo --------------------------------------------------------------------------------- */
+
+static struct memo_entry *table_slot(const struct memo_table *t, struct tsn_u128 key)
+{
+    uint32_t at;
+
+    if (!t->cap)
+        return NULL;
+    at = (uint32_t)key.lo & (t->cap - 1);
+    while (t->slots[at].kind != MEMO_EMPTY && !tsn_u128_equal(t->slots[at].key, key))
+        at = (at + 1) & (t->cap - 1);
+    return &t->slots[at];
+}
+
+static void table_grow(struct memo_table *t)
+{
+    struct memo_table bigger = { NULL, t->cap ? t->cap * 2 : MEMO_MIN_CAP, t->count };
+
+    bigger.slots = tsn_calloc(bigger.cap, sizeof *bigger.slots);
+    for (uint32_t i = 0; i < t->cap; i++)
+        if (t->slots[i].kind != MEMO_EMPTY)
+            *table_slot(&bigger, t->slots[i].key) = t->slots[i];
+    tsn_free(t->slots);
+    *t = bigger;
+}
+
+static struct memo_entry *table_put(struct memo_table *t, const struct memo_entry *entry)
+{
+    struct memo_entry *slot;
+
+    if ((t->count + 1) * 2 > t->cap)
+        table_grow(t);
+    slot = table_slot(t, entry->key);
+    t->count += slot->kind == MEMO_EMPTY;
+    *slot = *entry;
+    return slot;
+}
+
+static void mark_used(const struct tsn_ingest *in, const struct memo_entry *e)
+{
+    struct series_list *list = e->target;
+
+    if (e->kind == MEMO_SERIES) {
+        ((struct series *)e->target)->epoch = in->memo_epoch;
+    } else if (e->kind == MEMO_LIST) {
+        list->epoch = in->memo_epoch;
+        for (uint32_t i = 0; i < list->count; i++)
+            if (list->items[i])
+                list->items[i]->epoch = in->memo_epoch;
+    }
+}
+
+struct memo_entry *memo_find(struct tsn_ingest *in, struct tsn_u128 key)
+{
+    struct memo_entry *e = table_slot(&in->young, key);
+
+    if (!e || e->kind == MEMO_EMPTY) {
+        e = table_slot(&in->old, key);
+        if (e && e->kind != MEMO_EMPTY && e->generation == in->generation) {
+            mark_used(in, e);
+            e = table_put(&in->young, e);
+        }
+    }
+    if (!e || e->kind == MEMO_EMPTY || e->generation != in->generation) {
+        in->stats.memo_misses++;
+        return NULL;
+    }
+    in->stats.memo_hits++;
+    return e;
+}
+
+void memo_put(struct tsn_ingest *in, struct tsn_u128 key, enum memo_kind kind, void *target)
+{
+    struct memo_entry entry = { key, target, in->generation, kind };
+
+    mark_used(in, &entry);
+    table_put(&in->young, &entry);
+}
+
+struct series_list *series_list_new(struct tsn_ingest *in, uint32_t count)
+{
+    struct series_list *list = tsn_calloc(1, sizeof *list + count * sizeof list->items[0]);
+
+    list->count = count;
+    list->epoch = in->memo_epoch;
+    tsn_vec_push(&in->lists, list);
+    return list;
+}
+
+/* ---- routing ------------------------------------------------------------------------------ */
+
+const int32_t *series_places(const struct series *s)
+{
+    return s->place_count > 1 ? s->places.many : &s->places.one;
+}
+
+struct place_set {
+    TSN_VEC(int32_t) items; /* ascending, unique */
+};
+
+static void place_add(struct place_set *set, int32_t place)
+{
+    size_t at = 0;
+
+    while (at < set->items.len && set->items.items[at] < place)
+        at++;
+    if (at < set->items.len && set->items.items[at] == place)
+        return;
+    tsn_vec_push(&set->items, place);
+    memmove(set->items.items + at + 1, set->items.items + at, (set->items.len - 1 - at) * sizeof place);
+    set->items.items[at] = place;
+}
+
+static void collect_places(const struct tsn_ingest *in, const struct tsn_labels *labels, struct place_set *set)
+{
+    const char *shard_label = in->config->detect.shard_label;
+    const struct tsn_label *shard = tsn_labels_find(labels, shard_label, strlen(shard_label));
+    int32_t home = tsn_partition_of(shard ? shard->value : "", shard ? shard->value_len : 0,
+                                    in->opt.samples_partitions);
+
+    for (size_t k = 0; k < in->sets.len; k++)
+        for (size_t r = 0; r < in->sets.items[k].routes.len; r++) {
+            const struct tsn_route *route = &in->sets.items[k].routes.items[r];
+
+            if (tsn_matchers_match(route->matchers, route->matcher_count, labels))
+                place_add(set, route->partition < 0 ? home : route->partition);
+        }
+}
+
+static void series_route(struct tsn_ingest *in, struct series *s)
+{
+    struct place_set set = { { NULL, 0, 0 } };
+    bool same;
+
+    collect_places(in, s->labels, &set);
+    same = set.items.len == s->place_count &&
+           (!s->place_count || memcmp(series_places(s), set.items.items, s->place_count * sizeof(int32_t)) == 0);
+    if (!same) {
+        if (s->place_count > 1)
+            tsn_free(s->places.many);
+        s->place_count = (uint32_t)set.items.len;
+        if (set.items.len > 1)
+            s->places.many = tsn_memdup(set.items.items, set.items.len * sizeof(int32_t));
+        else
+            s->places.one = set.items.len ? set.items.items[0] : -1;
+        s->announced_minute = TSN_TIME_NONE;
+    }
+    s->generation = in->generation;
+    tsn_vec_release(&set.items);
+}
+
+bool series_name_selected(const struct tsn_ingest *in, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t k = 0; k < in->sets.len; k++)
+        for (size_t r = 0; r < in->sets.items[k].routes.len; r++) {
+            const struct tsn_route *route = &in->sets.items[k].routes.items[r];
+            bool possible = true;
+
+            for (size_t m = 0; m < route->matcher_count && possible; m++)
+                if (strcmp(route->matchers[m].name, "__name__") == 0)
+                    possible = tsn_matcher_matches(&route->matchers[m], name, len);
+            if (possible)
+                return true;
+        }
+    return false;
+}
+
+/* ---- series ------------------------------------------------------------------------------- */
+
+static struct series *series_new(struct tsn_ingest *in, struct tsn_labels *labels, enum tsn_sample_kind kind)
+{
+    struct series *s = tsn_calloc(1, sizeof *s);
+
+    s->labels = tsn_labels_ref(labels);
+    s->kind = (uint8_t)kind;
+    s->ref = in->free_refs.len ? tsn_vec_pop(&in->free_refs) : in->next_ref++;
+    s->announced_minute = TSN_TIME_NONE;
+    s->places.one = -1;
+    return s;
+}
+
+static void series_free(struct series *s)
+{
+    if (s->place_count > 1)
+        tsn_free(s->places.many);
+    tsn_labels_unref(s->labels);
+    tsn_free(s);
+}
+
+/* Adds `service` where only `job` is and the other way round: rules use either. */
+static void fill_job(struct tsn_labels_builder *b)
+{
+    const char *job = tsn_labels_builder_get(b, "job"), *service = tsn_labels_builder_get(b, "service");
+
+    if (service && !job)
+        tsn_labels_builder_set(b, "job", service);
+    else if (job && !service)
+        tsn_labels_builder_set(b, "service", job);
+}
+
+static bool check_labels(struct tsn_ingest *in)
+{
+    const struct tsn_labels_builder *b = &in->builder;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < b->len; i++) {
+        const struct tsn_label *l = &b->items[i];
+
+        if (!l->name_len || memchr(l->name, 0, l->name_len) || memchr(l->value, 0, l->value_len))
+            return refuse(in, "labels", "a label with an empty name, or with a NUL in it");
+        bytes += (uint64_t)l->name_len + l->value_len;
+    }
+    if (b->len <= MAX_LABELS && bytes <= (uint64_t)in->config->ingest.max_label_bytes)
+        return true;
+    in->stats.limit_labels++;
+    return refuse(in, "limit", "a series of %zu labels and %llu bytes; at most %d and %lld", b->len,
+                  (unsigned long long)bytes, MAX_LABELS, (long long)in->config->ingest.max_label_bytes);
+}
+
+static bool any_place(const struct tsn_ingest *in, const struct tsn_labels *labels)
+{
+    struct place_set set = { { NULL, 0, 0 } };
+    bool any;
+
+    collect_places(in, labels, &set);
+    any = set.items.len > 0;
+    tsn_vec_release(&set.items);
+    return any;
+}
+
+bool series_resolve(struct tsn_ingest *in, enum tsn_sample_kind kind, struct series **out)
+{
+    struct tsn_labels *labels;
+    struct tsn_u128 key;
+    struct series *s;
+
+    *out = NULL;
+    if (in->config->ingest.fill_job)
+        fill_job(&in->builder);
+    if (!check_labels(in))
+        return false;
+    labels = tsn_labels_builder_finish(&in->builder);
+    key = labels->id;
+    key.lo += (uint64_t)kind; /* one name may come as two kinds */
+    s = tsn_map_get(&in->by_id, &key, sizeof key);
+    if (!s && any_place(in, labels)) {
+        s = series_new(in, labels, kind);
+        tsn_map_put(&in->by_id, &key, sizeof key, s);
+        in->new_series++;
+    }
+    tsn_labels_unref(labels);
+    if (s && s->generation != in->generation)
+        series_route(in, s);
+    *out = s && s->place_count ? s : NULL;
+    if (*out)
+        s->epoch = in->memo_epoch;
+    return true;
+}
+
+/* ---- cells -------------------------------------------------------------------------------- */
+
+/* A series whose panes are out of order gets several cells for one pane after so many looks; closing adds them up. */
+enum { CHAIN_LOOKS = 8 };
+
+static void activate(struct tsn_ingest *in, struct series *s)
+{
+    if (!s->head)
+        tsn_vec_push(&in->active, s);
+}
+
+void series_add_delta(struct tsn_ingest *in, struct series *s, int64_t pane_ms, tsn_fixed delta)
+{
+    struct delta_cell cell = { delta, pane_ms, s->head };
+    uint32_t at = s->head;
+
+    for (int looks = 0; at && looks < CHAIN_LOOKS; looks++, at = in->deltas.items[at - 1].next) {
+        struct delta_cell *c = &in->deltas.items[at - 1];
+
+        if (c->pane_ms != pane_ms)
+            continue;
+        if (tsn_fixed_add(&c->sum, delta))
+            return;
+        break;
+    }
+    activate(in, s);
+    tsn_vec_push(&in->deltas, cell);
+    s->head = (uint32_t)in->deltas.len;
+}
+
+void series_add_point(struct tsn_ingest *in, struct series *s, int64_t ts_ms, double value)
+{
+    struct point_cell cell = { ts_ms, value, s->head };
+
+    activate(in, s);
+    tsn_vec_push(&in->points, cell);
+    s->head = (uint32_t)in->points.len;
+}
+
+/* ---- bounds ------------------------------------------------------------------------------- */
+
+static void rotate(struct tsn_ingest *in)
+{
+    size_t kept = 0;
+
+    tsn_free(in->old.slots);
+    in->old = in->young;
+    memset(&in->young, 0, sizeof in->young);
+    in->memo_epoch++;
+    for (size_t i = 0; i < in->lists.len; i++)
+        if (in->lists.items[i]->epoch + 1 < in->memo_epoch)
+            tsn_free(in->lists.items[i]);
+        else
+            in->lists.items[kept++] = in->lists.items[i];
+    in->lists.len = kept;
+    tsn_map_foreach(&in->by_id, e) {
+        struct series *s = e->value;
+
+        if (s->epoch + 1 >= in->memo_epoch)
+            continue;
+        tsn_vec_push(&in->free_refs, s->ref);
+        in->stats.limit_series++;
+        tsn_map_del(&in->by_id, tsn_map_entry_key(e), e->key_len);
+        series_free(s);
+    }
+}
+
+void series_bound(struct tsn_ingest *in)
+{
+    uint64_t limit = (uint64_t)in->config->ingest.max_series;
+
+    if ((uint64_t)in->young.count * 2 <= limit && in->by_id.count <= limit)
+        return;
+    rotate(in);
+    if (in->by_id.count > limit || in->old.count > limit)
+        rotate(in);
+}
+
+void series_release(struct tsn_ingest *in)
+{
+    tsn_map_foreach(&in->by_id, e)
+        series_free(e->value);
+    tsn_map_release(&in->by_id);
+    for (size_t i = 0; i < in->lists.len; i++)
+        tsn_free(in->lists.items[i]);
+    tsn_vec_release(&in->lists);
+    tsn_free(in->young.slots);
+    tsn_free(in->old.slots);
+    tsn_vec_release(&in->free_refs);
+    tsn_vec_release(&in->active);
+    tsn_vec_release(&in->deltas);
+    tsn_vec_release(&in->points);
+}
