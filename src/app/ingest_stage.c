@@ -246,7 +246,8 @@ static void grow_parts(struct session *s, int32_t input, int32_t count)
     if (count <= had)
         return;
     s->parts[input] = tsn_reallocarray(s->parts[input], (size_t)count, sizeof *s->parts[input]);
-    memset(s->parts[input] + had, 0, (size_t)(count - had) * sizeof *s->parts[input]);
+    for (; had < count; had++)
+        s->parts[input][had] = (struct part){ 0 };
     s->part_count[input] = count;
 }
 
@@ -272,8 +273,8 @@ static void on_assign(void *arg, struct tsn_kafka_partitions *list)
         struct part *part;
 
         grow_parts(s, at->topic, count > at->partition ? count : at->partition + 1);
-        part = part_of(s, at->topic, at->partition);
-        memset(part, 0, sizeof *part);
+        part = &s->parts[at->topic][at->partition];
+        *part = (struct part){ 0 };
         part->mine = true;
         part->next_offset = at->offset < 0 ? 0 : at->offset;
         part->eof_offset = part->until = -1;

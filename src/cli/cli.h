@@ -52,6 +52,7 @@ struct tsn_config;
 bool tsn_cli_load_config(const char *path, struct tsn_config *config);
 
 /* One per command; each is in src/cli/cmd_<name>.c */
+int tsn_cmd_run(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
 int tsn_cmd_check_rules(int argc, char **argv);
