@@ -58,7 +58,7 @@ SHELL_SRC := $(foreach d,$(SHELL_DIRS),$(wildcard src/$(d)/*.c))
 CLI_SRC := $(wildcard src/cli/*.c)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_OBJ := $(call obj,$(CORE_SRC))
-SHELL_OBJ := $(call obj,$(SHELL_SRC))
+SHELL_OBJ := $(call obj,$(SHELL_SRC)) $(O)/gen/topics_builtin.o
 CLI_OBJ := $(call obj,$(CLI_SRC))
 CORE_LIB := $(O)/libtocsin_core.a
 SHELL_LIB := $(O)/libtocsin_shell.a
@@ -96,6 +96,18 @@ $(O)/%.o: %.cc
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+# The declarations of topics/ travel in the program: each file as text, in order of the names.
+TOPIC_FILES := $(sort $(wildcard topics/*.yaml))
+$(O)/gen/topics_builtin.c: $(TOPIC_FILES) Makefile
+	@mkdir -p $(@D)
+	@echo "  GEN $@"
+	$(Q)( echo '#include "kafka/topics_builtin.h"'; \
+	  echo 'const struct tsn_topic_file tsn_topic_files[] = {'; \
+	  for f in $(TOPIC_FILES); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $$f; echo '},'; done; \
+	  echo '};'; echo 'const size_t tsn_topic_file_count = $(words $(TOPIC_FILES));' ) >$@
+$(O)/gen/%.o: $(O)/gen/%.c
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(CORE_LIB): $(CORE_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^

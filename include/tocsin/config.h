@@ -33,6 +33,9 @@ struct tsn_pair_texts {
     struct tsn_pair_text *items;
     size_t len, cap;
 };
+/* Copies both. */
+void tsn_pair_texts_add(struct tsn_pair_texts *pairs, const char *name, const char *value);
+void tsn_pair_texts_release(struct tsn_pair_texts *pairs);
 
 /* One series of a mapped input. */
 struct tsn_map_series {

@@ -82,6 +82,9 @@ struct tsn_rule_set *tsn_rule_set_load(const struct tsn_rule_source *sources, si
                                        const struct tsn_rule_load_options *options,
                                        struct tsn_rule_errors *errors);
 void tsn_rule_set_free(struct tsn_rule_set **set);
+/* How far before a step the samples of any of its expressions may lie: ranges, subqueries, offsets and the lookback
+ * (0: 5 m) together. What a log must keep. */
+int64_t tsn_rule_set_reach_ms(const struct tsn_rule_set *set, int64_t lookback_ms);
 
 /* ---- templates ---------------------------------------------------------------------------- */
 

@@ -56,6 +56,8 @@ int tsn_cmd_run(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
 int tsn_cmd_check_rules(int argc, char **argv);
+int tsn_cmd_topics_apply(int argc, char **argv);
+int tsn_cmd_topics_check(int argc, char **argv);
 int tsn_cmd_logs_mine(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 

@@ -72,8 +72,6 @@ bool tsn_config_store(struct tsn_config_walk *w, const yaml_node_t *at, const st
                       const char *text);
 void tsn_config_defaults(const struct tsn_config_section *table, void *base);
 void tsn_config_clear(const struct tsn_config_section *table, void *base);
-void tsn_pair_texts_add(struct tsn_pair_texts *pairs, const char *name, const char *value);
-void tsn_pair_texts_release(struct tsn_pair_texts *pairs);
 /* The nearest of `names`, or NULL if none is near. */
 const char *tsn_config_nearest(const char *word, const char *const *names, size_t count);
 

@@ -59,6 +59,8 @@ struct tsn_producer *tsn_producer_new(const struct tsn_config *config, const cha
     p = tsn_calloc(1, sizeof *p);
     tsn_kafka_conf_set(conf, "enable.idempotence", "true");
     tsn_kafka_conf_default(conf, config, "linger.ms", "1");
+    /* As topics/samples.yaml has it: a closed batch is one record a partition. */
+    tsn_kafka_conf_default(conf, config, "message.max.bytes", "10485760");
     tsn_kafka_conf_default(conf, config, "compression.codec", "lz4");
     tsn_kafka_conf_default(conf, config, "retry.backoff.ms", "5");
     if (transactional_id) {
