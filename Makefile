@@ -155,9 +155,9 @@ sim:
 	$(Q)for s in $(patsubst $(O)/%,build/release/%,$(SIM_BIN)); do $$s --seed $(SEED) --seeds $(SEEDS) || exit 1; done
 
 soak: deps
-	@test -x tests/it/soak.sh || { echo 'make soak: the kill matrix is not written yet'; exit 1; }
+	@test -x tests/it/soak.py || { echo 'make soak: the kill matrix is not written yet'; exit 1; }
 	$(Q)$(MAKE) -j$(JOBS) all
-	$(Q)tests/it/soak.sh
+	$(Q)tests/it/soak.py
 
 bench: deps
 	$(Q)$(MAKE) -j$(JOBS) all $(if $(BENCH_BIN),bench-bins)
