@@ -48,6 +48,11 @@ SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS += -std=c11 -g $(OPT) -ffp-contract=off -fno-strict-aliasing -include src/base/banned.h $(WARN) $(SAN)
 CXXFLAGS += -std=c++17 -g $(OPT) $(SAN)
+# TLS to Redis where hiredis has it: its own library since 1.0; Debian's 0.14 has none.
+ifeq ($(shell pkg-config --exists 'hiredis_ssl >= 1.1' openssl 2>/dev/null && echo yes),yes)
+PKGS += hiredis_ssl openssl
+CPPFLAGS += -DTSN_REDIS_TLS
+endif
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lsnappy -lz -lstdc++ -lm -lpthread
 CORE_LDLIBS := $(shell pkg-config --libs avro-c jansson yaml-0.1 re2 libxxhash 2>/dev/null) -lstdc++ -lm -lpthread
 

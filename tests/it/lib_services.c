@@ -62,7 +62,7 @@ int tsn_it_service(const char *instance, const char *command, const char *servic
     char line[512];
     int status;
 
-    snprintf(line, sizeof line, "tests/it/services.sh -i %s %s %s >>build/services/faults.log 2>&1",
+    snprintf(line, sizeof line, "mkdir -p build/services; tests/it/services.sh -i %s %s %s >>build/services/faults.log 2>&1",
              instance ? instance : "main", command, service ? service : "");
     status = system(line);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
