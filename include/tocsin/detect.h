@@ -55,6 +55,8 @@ struct tsn_detect_stats {
     int64_t watermark_ms;  /* least unit time; TSN_TIME_NONE before any */
     int64_t rule_set;      /* in force */
     uint64_t unknown_refs; /* samples whose series was never announced: a hole in the log */
+    uint64_t refill_mismatches; /* takeovers whose refill did not meet the checkpoint's clocks: samples and
+                                   state disagree; the checkpoint's hold */
 };
 
 struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options);

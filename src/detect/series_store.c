@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANE_MS = 1000 };
-
 void tsn_store_init(struct series_store *store)
 {
     memset(store, 0, sizeof *store);
@@ -19,17 +17,31 @@ void tsn_store_init(struct series_store *store)
     tsn_map_init(&store->by_name);
 }
 
+void tsn_series_forget_holders(struct series *s)
+{
+    for (size_t i = 0; i < s->by.len; i++) {
+        tsn_free(s->by.items[i].group);
+        tsn_free(s->by.items[i].rule);
+    }
+    tsn_vec_release(&s->by);
+}
+
+static void series_free(struct series *s)
+{
+    tsn_series_forget_holders(s);
+    tsn_labels_unref(s->labels);
+    tsn_vec_release(&s->samples);
+    tsn_vec_release(&s->panes);
+    tsn_vec_release(&s->ended);
+    tsn_vec_release(&s->minutes);
+    tsn_free(s->units);
+    tsn_free(s);
+}
+
 void tsn_store_release(struct series_store *store)
 {
-    for (size_t i = 0; i < store->all.len; i++) {
-        struct series *s = store->all.items[i];
-
-        tsn_labels_unref(s->labels);
-        tsn_vec_release(&s->samples);
-        tsn_vec_release(&s->panes);
-        tsn_free(s->units);
-        tsn_free(s);
-    }
+    for (size_t i = 0; i < store->all.len; i++)
+        series_free(store->all.items[i]);
     tsn_map_foreach(&store->by_name, e) {
         struct series_list *list = e->value;
 
@@ -61,7 +73,7 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
 
     s->labels = tsn_labels_ref(labels);
     s->kind = kind;
-    s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
+    s->life.birth_ms = s->life.last_ms = s->dirty_ms = TSN_TIME_NONE;
     tsn_map_put(&store->by_id, &labels->id, sizeof labels->id, s);
     slot = tsn_map_upsert(&store->by_name, name ? name->value : "", name ? name->value_len : 0, NULL);
     if (!*slot)
@@ -69,6 +81,44 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
     list_push(*slot, s);
     list_push(&store->all, s);
     return s;
+}
+
+static void list_sweep(struct series_list *list, bool (*gone)(const struct series *, void *), void *arg)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->len; i++)
+        if (!gone(list->items[i], arg))
+            list->items[kept++] = list->items[i];
+    list->len = kept;
+}
+
+void tsn_store_sweep(struct series_store *store, bool (*gone)(const struct series *, void *), void *arg)
+{
+    size_t kept = 0;
+
+    tsn_map_foreach(&store->by_name, e) {
+        struct series_list *list = e->value;
+
+        list_sweep(list, gone, arg);
+        if (list->len)
+            continue;
+        tsn_free(list->items);
+        tsn_free(list);
+        tsn_map_del(&store->by_name, tsn_map_entry_key(e), e->key_len);
+    }
+    list_sweep(&store->open, gone, arg);
+    for (size_t i = 0; i < store->all.len; i++) {
+        struct series *s = store->all.items[i];
+
+        if (!gone(s, arg)) {
+            store->all.items[kept++] = s;
+            continue;
+        }
+        tsn_map_del(&store->by_id, &s->labels->id, sizeof s->labels->id);
+        series_free(s);
+    }
+    store->all.len = kept;
 }
 
 /* Position of the first sample later than ts_ms. */
@@ -107,6 +157,17 @@ void tsn_series_insert(struct series *s, int64_t ts_ms, double value)
     s->samples.items[at] = sample;
 }
 
+bool tsn_series_append(struct series *s, int64_t ts_ms, double value)
+{
+    const struct tsn_sample *last = s->samples.len ? &s->samples.items[s->samples.len - 1] : NULL;
+    struct tsn_sample sample = { ts_ms, value };
+
+    if (last && last->ts_ms >= ts_ms)
+        return last->ts_ms == ts_ms && tsn_double_bits(last->value) == tsn_double_bits(value);
+    tsn_vec_push(&s->samples, sample);
+    return true;
+}
+
 bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta)
 {
     size_t at = s->panes.len;
@@ -122,44 +183,99 @@ bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta)
     return true;
 }
 
+/* A first value: where a former life's marker stands at the very time, the zero takes its place. */
+static void insert_birth(struct series *s, int64_t pane_ms)
+{
+    size_t at = upper_bound(s, pane_ms);
+
+    if (at && s->samples.items[at - 1].ts_ms == pane_ms && tsn_is_stale(s->samples.items[at - 1].value))
+        s->samples.items[at - 1].value = 0;
+    else
+        tsn_series_insert(s, pane_ms, 0);
+}
+
 /* The marker goes where the ttl ran out, before any later pane is folded. */
-static void end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+static bool end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
 {
     int64_t end_ms;
 
-    if (s->last_pane_ms == TSN_TIME_NONE)
-        return;
-    end_ms = s->last_pane_ms + PANE_MS + ttl_ms;
+    if (s->life.birth_ms == TSN_TIME_NONE)
+        return false;
+    end_ms = s->life.last_ms + TSN_PANE_MS + ttl_ms;
     if (end_ms > ts_ms)
-        return;
+        return false;
     tsn_series_insert(s, end_ms, tsn_stale());
-    s->total = 0;
-    s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
-    s->changed = true;
+    s->life.changed = true;
+    tsn_vec_push(&s->ended, s->life);
+    s->life = (struct life){ .birth_ms = TSN_TIME_NONE, .last_ms = TSN_TIME_NONE };
+    return true;
 }
 
-void tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+/* Adds one pane to the current life; `birth` puts the zero, so that a first burst is an increase. */
+static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane)
+{
+    if (life->birth_ms == TSN_TIME_NONE) {
+        life->birth_ms = pane->pane_ms;
+        insert_birth(s, pane->pane_ms);
+    }
+    (void)tsn_fixed_add(&life->total, pane->delta); /* saturates: 2^63 events in a series */
+    life->last_ms = pane->pane_ms;
+    tsn_series_insert(s, pane->pane_ms + TSN_PANE_MS, tsn_fixed_to_double(life->total));
+}
+
+static void drop_panes(struct series *s, size_t count)
+{
+    if (!count)
+        return;
+    memmove(s->panes.items, s->panes.items + count, (s->panes.len - count) * sizeof *s->panes.items);
+    s->panes.len -= count;
+}
+
+bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+{
+    size_t done = 0;
+    bool changed = false;
+
+    for (; done < s->panes.len && s->panes.items[done].pane_ms + TSN_PANE_MS <= ts_ms; done++) {
+        (void)end_if_due(s, s->panes.items[done].pane_ms, ttl_ms);
+        fold_pane(s, &s->life, &s->panes.items[done]);
+        s->life.changed = changed = true;
+    }
+    drop_panes(s, done);
+    return end_if_due(s, ts_ms, ttl_ms) || changed;
+}
+
+/* The total before the first refilled pane of a life is its total less what was read back. */
+static void rebase_life(struct series *s, struct life *life)
+{
+    tsn_fixed read = 0;
+    int64_t last_ms = life->last_ms;
+
+    for (size_t i = 0; i < s->panes.len; i++)
+        if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
+            (void)tsn_fixed_add(&read, s->panes.items[i].delta);
+    life->total -= read;
+    insert_birth(s, life->birth_ms);
+    for (size_t i = 0; i < s->panes.len; i++)
+        if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
+            fold_pane(s, life, &s->panes.items[i]);
+    life->last_ms = last_ms;
+    life->restored = false;
+}
+
+void tsn_series_rebase(struct series *s, int64_t ts_ms, int64_t ttl_ms)
 {
     size_t done = 0;
 
-    for (; done < s->panes.len && s->panes.items[done].pane_ms + PANE_MS <= ts_ms; done++) {
-        const struct open_pane *pane = &s->panes.items[done];
-
-        end_if_due(s, pane->pane_ms, ttl_ms);
-        if (s->birth_pane_ms == TSN_TIME_NONE) {
-            s->birth_pane_ms = pane->pane_ms;
-            tsn_series_insert(s, pane->pane_ms, 0); /* so that a first burst is an increase */
-        }
-        (void)tsn_fixed_add(&s->total, pane->delta); /* saturates: 2^63 events in a series */
-        s->last_pane_ms = pane->pane_ms;
-        s->changed = true;
-        tsn_series_insert(s, pane->pane_ms + PANE_MS, tsn_fixed_to_double(s->total));
+    for (size_t i = 0; i < s->ended.len; i++) {
+        rebase_life(s, &s->ended.items[i]);
+        tsn_series_insert(s, s->ended.items[i].last_ms + TSN_PANE_MS + ttl_ms, tsn_stale());
     }
-    if (done) {
-        memmove(s->panes.items, s->panes.items + done, (s->panes.len - done) * sizeof *s->panes.items);
-        s->panes.len -= done;
-    }
-    end_if_due(s, ts_ms, ttl_ms);
+    if (s->life.birth_ms != TSN_TIME_NONE)
+        rebase_life(s, &s->life);
+    while (done < s->panes.len && s->panes.items[done].pane_ms + TSN_PANE_MS <= ts_ms)
+        done++; /* of no life that is kept: behind every window */
+    drop_panes(s, done);
 }
 
 void tsn_series_trim(struct series *s, int64_t before_ms)
@@ -219,6 +335,7 @@ void tsn_store_select(void *self, const struct tsn_matcher *matchers, size_t cou
 {
     struct store_view *view = self;
 
+    from_ms = from_ms > view->floor_ms ? from_ms : view->floor_ms;
     for (size_t i = 0; i < count; i++)
         if (matchers[i].op == TSN_MATCH_EQ && strcmp(matchers[i].name, "__name__") == 0) {
             struct series_list *list = tsn_map_get(&view->store->by_name, matchers[i].value, matchers[i].value_len);

@@ -1,70 +1,122 @@
 /*
- * state: what DETECT keeps in the compacted topic `state`, and how it takes over from it.
+ * state: what DETECT keeps in the compacted topic `state`.
  *
- *   checkpoint                      next offset, rule set, each unit's last step
- *   alert/<file;group>/<rule>/<id>  one active instance
- *   counter/<id>                    total, birth and last pane of a series counted here
- *   index/<event minute>            lowest `samples` offset with a sample at or after it
+ *   checkpoint                      where to go on, and the time state there
+ *   index/<event minute>            a mark: a place in `samples` at or before the first sample of the
+ *                                   minute, where its names begin, and the time state there
+ *   alert/<file;group>/<rule>/<id>  one alert instance; <rule> is name, hash of labels, place among equals
+ *   counter/<id>/<birth>            one life of a counter: total, last pane
+ *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules
  *
- * Values are JSON; numbers that must keep their bits (doubles, 128-bit totals) are hex text. A
- * takeover restores these, then reads `samples` back from the index. While it refills, panes stay
- * open; at the end a counter's base is its stored total less the panes read back, so every sample of
- * the window gets the very bits it had. Limit: of a series that ended and was born again inside
- * the window, the former life starts from zero.
+ * The time state is all that decides which samples are late and which steps have run: inputs with
+ * their watermarks, the rule set, the clocks of the units. With it, reading the log from a mark on
+ * decides everything as the first reading did (takeover.c). Values are JSON; numbers that must keep
+ * their bits (doubles, 128-bit totals) are hex text.
+ *
+ * Cost of a checkpoint: what changed, and a walk over the alert instances.
  */
 #include "detect/detect_int.h"
 
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { PANE_MS = 1000 };
-
-static void hex64(char out[17], uint64_t value)
+static void push_record(struct tsn_detect_output *out, struct tsn_buf *key, struct tsn_buf *value)
 {
-    snprintf(out, 17, "%016llx", (unsigned long long)value);
-}
-
-static bool parse_hex64(const char *text, uint64_t *out)
-{
-    char *end;
-
-    if (!text || strlen(text) != 16)
-        return false;
-    *out = strtoull(text, &end, 16);
-    return *end == '\0';
-}
-
-static void push_record(struct tsn_detect_output *out, char *key, struct tsn_buf *value)
-{
-    struct tsn_state_record record = { key, NULL, 0 };
+    struct tsn_state_record record = { tsn_buf_take(key, NULL), NULL, 0 };
 
     if (value)
         record.value = tsn_buf_take(value, &record.value_len);
     tsn_vec_push(&out->state, record);
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- the time state ----------------------------------------------------------------------- */
 
-static char *alert_key(const struct tsn_group *group, const struct tsn_rule *rule, const struct tsn_labels *labels)
+static void put_time(struct tsn_buf *out, int64_t ms)
 {
-    struct tsn_buf key = TSN_BUF_INIT;
-    char hex[33];
-
-    tsn_u128_hex(labels->id, hex);
-    tsn_buf_printf(&key, "alert/%s;%s/%s/%s", group->file, group->name, rule->name, hex);
-    return tsn_buf_take(&key, NULL);
+    if (ms == TSN_TIME_NONE)
+        tsn_buf_puts(out, "null");
+    else
+        tsn_buf_printf(out, "%lld", (long long)ms);
 }
+
+static void put_topic(struct tsn_buf *out, const struct input_topic *topic)
+{
+    const struct tsn_input_decl *decl = &topic->decl;
+
+    tsn_buf_puts(out, "{\"topic\":");
+    tsn_buf_json_string(out, topic->name, strlen(topic->name));
+    if (topic->declared) {
+        tsn_buf_printf(out, ",\"partitions\":%d,\"any_name\":%s,\"type\":", decl->partition_count,
+                       decl->any_name ? "true" : "false");
+        tsn_buf_json_string(out, decl->type, strlen(decl->type));
+        tsn_buf_puts(out, ",\"names\":[");
+        for (size_t n = 0; n < decl->name_count; n++) {
+            tsn_buf_puts(out, n ? "," : "");
+            tsn_buf_json_string(out, decl->names[n], strlen(decl->names[n]));
+        }
+        tsn_buf_putc(out, ']');
+    }
+    tsn_buf_puts(out, ",\"inputs\":[");
+    for (size_t p = 0, n = 0; p < topic->parts.len; p++) {
+        const struct input *in = &topic->parts.items[p];
+
+        if (!in->known)
+            continue;
+        tsn_buf_printf(out, "%s[%zu,", n++ ? "," : "", p);
+        put_time(out, in->watermark_ms);
+        tsn_buf_printf(out, ",%s,", in->idle ? "true" : "false");
+        put_time(out, in->idle_clock_ms);
+        tsn_buf_printf(out, ",%lld]", (long long)in->rule_set);
+    }
+    tsn_buf_puts(out, "]}");
+}
+
+char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
+{
+    struct tsn_buf out = TSN_BUF_INIT;
+
+    tsn_buf_printf(&out, "{\"format\":%d,\"offset\":%lld,\"announced\":%lld,\"rule_set\":%lld,\"floor\":",
+                   TSN_FORMAT_VERSION, (long long)offset, (long long)tsn_detect_announced_from(d, offset),
+                   (long long)d->set_number);
+    put_time(&out, d->floor_ms);
+    tsn_buf_puts(&out, ",\"topics\":[");
+    for (size_t t = 0; t < d->topics.len; t++) {
+        tsn_buf_puts(&out, t ? "," : "");
+        put_topic(&out, &d->topics.items[t]);
+    }
+    tsn_buf_puts(&out, "],\"units\":{");
+    for (uint32_t u = 0; u < d->unit_count; u++) {
+        const struct unit *unit = &d->units[u];
+
+        tsn_buf_puts(&out, u ? "," : "");
+        tsn_buf_json_string(&out, unit->name, strlen(unit->name));
+        tsn_buf_puts(&out, ":[");
+        put_time(&out, unit->time_ms);
+        tsn_buf_putc(&out, ',');
+        put_time(&out, unit->last_step_ms);
+        tsn_buf_putc(&out, ',');
+        put_time(&out, unit->first_sample_ms);
+        tsn_buf_putc(&out, ',');
+        put_time(&out, unit->warm_until_ms);
+        tsn_buf_putc(&out, ']');
+    }
+    tsn_buf_puts(&out, "}}");
+    return tsn_buf_take(&out, NULL);
+}
+
+/* ---- alerts ------------------------------------------------------------------------------- */
 
 static void put_alert(struct tsn_buf *out, const struct tsn_alert_instance *in)
 {
-    char bits[17];
-
-    hex64(bits, tsn_double_bits(in->value));
-    tsn_buf_printf(out, "{\"format\":%d,\"state\":\"%s\",\"value\":\"%s\",\"active_at\":%lld,\"fired_at\":%lld,"
-                   "\"resolved_at\":%lld,\"keep_firing_since\":%lld,\"labels\":", TSN_FORMAT_VERSION,
-                   tsn_alert_state_name(in->state), bits, (long long)in->active_at_ms, (long long)in->fired_at_ms,
-                   (long long)in->resolved_at_ms, (long long)in->keep_firing_since_ms);
+    tsn_buf_printf(out, "{\"format\":%d,\"state\":\"%s\",\"value\":\"%016llx\",\"active_at\":", TSN_FORMAT_VERSION,
+                   tsn_alert_state_name(in->state), (unsigned long long)tsn_double_bits(in->value));
+    put_time(out, in->active_at_ms);
+    tsn_buf_puts(out, ",\"fired_at\":");
+    put_time(out, in->fired_at_ms);
+    tsn_buf_puts(out, ",\"resolved_at\":");
+    put_time(out, in->resolved_at_ms);
+    tsn_buf_puts(out, ",\"keep_firing_since\":");
+    put_time(out, in->keep_firing_since_ms);
+    tsn_buf_puts(out, ",\"labels\":");
     tsn_labels_json(out, in->labels);
     tsn_buf_puts(out, ",\"annotations\":");
     if (in->annotations)
@@ -74,358 +126,243 @@ static void put_alert(struct tsn_buf *out, const struct tsn_alert_instance *in)
     tsn_buf_putc(out, '}');
 }
 
-/* Writes instances whose bytes changed and deletes those that are gone. */
-static void checkpoint_alerts(struct tsn_detect *d, struct tsn_detect_output *out)
+/* Writes the instance if its bytes changed; notes its key as alive. */
+static void save_alert(struct tsn_detect *d, const struct rule_run *run, const struct tsn_alert_instance *in,
+                       struct tsn_map *alive, struct tsn_detect_output *out)
+{
+    struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
+    char hex[33];
+    uint64_t hash;
+    void **was;
+
+    tsn_u128_hex(in->labels->id, hex);
+    tsn_buf_printf(&key, "alert/%s/%s", run->key, hex);
+    put_alert(&value, in);
+    hash = tsn_hash64(value.data, value.len) | 1;
+    tsn_map_put(alive, key.data, key.len, d);
+    was = tsn_map_upsert(&d->written_keys, key.data, key.len, NULL);
+    if ((uint64_t)(uintptr_t)*was != hash) {
+        *was = (void *)(uintptr_t)hash;
+        push_record(out, &key, &value);
+    }
+    tsn_buf_release(&key);
+    tsn_buf_release(&value);
+}
+
+static void save_alerts(struct tsn_detect *d, struct tsn_detect_output *out)
 {
     struct tsn_map alive;
 
     tsn_map_init(&alive);
     for (size_t g = 0; d->set && g < d->set->group_count; g++)
         for (size_t r = 0; r < d->set->groups[g].rule_count; r++) {
-            const struct rule_run *run = &d->groups[g].rules[r];
+            const struct rule_run *run = d->groups[g].rules[r];
 
-            for (size_t i = 0; i < run->alerts.len; i++) {
-                char *key = alert_key(&d->set->groups[g], run->rule, run->alerts.items[i].labels);
-                struct tsn_buf value = TSN_BUF_INIT;
-                uint64_t hash;
-                void **was;
-
-                put_alert(&value, &run->alerts.items[i]);
-                hash = tsn_hash64(value.data, value.len) | 1;
-                tsn_map_put_str(&alive, key, d);
-                was = tsn_map_upsert(&d->written_keys, key, strlen(key), NULL);
-                if ((uintptr_t)*was == (uintptr_t)hash) {
-                    tsn_buf_release(&value);
-                    tsn_free(key);
-                    continue;
-                }
-                *was = (void *)(uintptr_t)hash;
-                push_record(out, key, &value);
-            }
+            for (size_t i = 0; i < run->alerts.len; i++)
+                save_alert(d, run, &run->alerts.items[i], &alive, out);
         }
     tsn_map_foreach(&d->written_keys, e) {
-        const char *key = tsn_map_entry_key(e);
+        struct tsn_buf key = TSN_BUF_INIT;
 
-        if (tsn_map_get(&alive, key, e->key_len))
+        if (tsn_map_get(&alive, tsn_map_entry_key(e), e->key_len))
             continue;
-        push_record(out, tsn_strndup(key, e->key_len), NULL);
-        tsn_map_del(&d->written_keys, key, e->key_len);
+        tsn_buf_append(&key, tsn_map_entry_key(e), e->key_len);
+        tsn_map_del(&d->written_keys, key.data, key.len);
+        push_record(out, &key, NULL);
     }
     tsn_map_release(&alive);
 }
 
-static void checkpoint_counters(struct tsn_detect *d, struct tsn_detect_output *out)
-{
-    for (size_t i = 0; i < d->store.all.len; i++) {
-        struct series *s = d->store.all.items[i];
-        struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
-        char hex[33], hi[17], lo[17];
+/* ---- counters ----------------------------------------------------------------------------- */
 
-        if (!s->changed)
-            continue;
-        s->changed = false;
-        tsn_u128_hex(s->labels->id, hex);
-        tsn_buf_printf(&key, "counter/%s", hex);
-        if (s->birth_pane_ms == TSN_TIME_NONE) {
-            push_record(out, tsn_buf_take(&key, NULL), NULL);
-            continue;
+static void save_life(const struct series *s, struct life *life, bool ended, struct tsn_detect_output *out)
+{
+    struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
+    char hex[33];
+
+    if (!life->changed && !life->dead)
+        return;
+    life->changed = false;
+    tsn_u128_hex(s->labels->id, hex);
+    tsn_buf_printf(&key, "counter/%s/%lld", hex, (long long)life->birth_ms);
+    if (life->dead) {
+        push_record(out, &key, NULL);
+        return;
+    }
+    tsn_buf_printf(&value, "{\"format\":%d,\"total\":\"%016llx%016llx\",\"last\":%lld,\"ended\":%s,\"labels\":",
+                   TSN_FORMAT_VERSION, (unsigned long long)(life->total >> 64), (unsigned long long)life->total,
+                   (long long)life->last_ms, ended ? "true" : "false");
+    tsn_labels_json(&value, s->labels);
+    tsn_buf_putc(&value, '}');
+    push_record(out, &key, &value);
+}
+
+static void save_counters(struct tsn_detect *d, struct tsn_detect_output *out)
+{
+    for (size_t i = 0; i < d->changed.len; i++) {
+        struct series *s = d->changed.items[i];
+        size_t kept = 0;
+
+        s->queued = false;
+        for (size_t k = 0; k < s->ended.len; k++) {
+            save_life(s, &s->ended.items[k], true, out);
+            if (!s->ended.items[k].dead)
+                s->ended.items[kept++] = s->ended.items[k];
         }
-        hex64(hi, (uint64_t)(s->total >> 64));
-        hex64(lo, (uint64_t)s->total);
-        tsn_buf_printf(&value, "{\"format\":%d,\"total\":\"%s%s\",\"birth\":%lld,\"last\":%lld,\"labels\":",
-                       TSN_FORMAT_VERSION, hi, lo, (long long)s->birth_pane_ms, (long long)s->last_pane_ms);
-        tsn_labels_json(&value, s->labels);
-        tsn_buf_putc(&value, '}');
-        push_record(out, tsn_buf_take(&key, NULL), &value);
+        s->ended.len = kept;
+        if (s->life.birth_ms != TSN_TIME_NONE)
+            save_life(s, &s->life, false, out);
+    }
+    d->changed.len = 0;
+}
+
+/* ---- derived series ----------------------------------------------------------------------- */
+
+static void derived_key(struct tsn_buf *key, const struct series *s, int64_t minute)
+{
+    char hex[33];
+
+    tsn_u128_hex(s->labels->id, hex);
+    tsn_buf_printf(key, "derived/%s/%lld", hex, (long long)minute);
+}
+
+static void note_holder(struct series *s, const char *group, const char *rule)
+{
+    struct holder holder;
+
+    if (s->dirty_ms == TSN_TIME_NONE)
+        return;
+    holder = (struct holder){ tsn_strdup(group), tsn_strdup(rule) };
+    tsn_vec_push(&s->by, holder);
+}
+
+static void note_holders(struct tsn_detect *d)
+{
+    for (size_t g = 0; d->set && g < d->set->group_count; g++) {
+        struct group_run *group = &d->groups[g];
+
+        for (size_t r = 0; r < d->set->groups[g].rule_count; r++)
+            for (size_t i = 0; i < group->rules[r]->written.len; i++)
+                note_holder(group->rules[r]->written.items[i], group->key, group->rules[r]->key);
+        for (size_t i = 0; i < group->orphans.len; i++)
+            note_holder(group->orphans.items[i], group->key, "");
     }
 }
 
-static void checkpoint_index(struct tsn_detect *d, struct tsn_detect_output *out)
+static void put_holders(struct tsn_buf *out, const struct series *s)
 {
-    tsn_map_foreach(&d->index, e) {
-        const char *key = tsn_map_entry_key(e);
-        int64_t minute = 0;
-        struct tsn_buf name = TSN_BUF_INIT, value = TSN_BUF_INIT;
-
-        (void)tsn_parse_i64(key, e->key_len, &minute);
-        if (minute <= d->index_minute_ms)
-            continue;
-        tsn_buf_printf(&name, "index/%.*s", (int)e->key_len, key);
-        tsn_buf_printf(&value, "%lld", (long long)*(int64_t *)e->value);
-        push_record(out, tsn_buf_take(&name, NULL), &value);
+    tsn_buf_puts(out, "[");
+    for (size_t i = 0; i < s->by.len; i++) {
+        tsn_buf_puts(out, i ? ",[" : "[");
+        tsn_buf_json_string(out, s->by.items[i].group, strlen(s->by.items[i].group));
+        tsn_buf_putc(out, ',');
+        tsn_buf_json_string(out, s->by.items[i].rule, strlen(s->by.items[i].rule));
+        tsn_buf_putc(out, ']');
     }
-    tsn_map_foreach(&d->index, e) {
-        int64_t minute = 0;
+    tsn_buf_putc(out, ']');
+}
 
-        (void)tsn_parse_i64(tsn_map_entry_key(e), e->key_len, &minute);
-        if (minute > d->index_minute_ms)
-            d->index_minute_ms = minute;
+/* One record: the samples from `first` on that lie in its minute. Returns the index after the last. */
+static size_t save_minute(struct series *s, size_t first, struct tsn_detect_output *out)
+{
+    struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
+    int64_t minute = tsn_minute_of(s->samples.items[first].ts_ms);
+    size_t i;
+
+    derived_key(&key, s, minute);
+    tsn_buf_printf(&value, "{\"format\":%d,\"labels\":", TSN_FORMAT_VERSION);
+    tsn_labels_json(&value, s->labels);
+    tsn_buf_puts(&value, ",\"by\":");
+    put_holders(&value, s);
+    tsn_buf_puts(&value, ",\"samples\":[");
+    for (i = first; i < s->samples.len && tsn_minute_of(s->samples.items[i].ts_ms) == minute; i++)
+        tsn_buf_printf(&value, "%s[%lld,\"%016llx\"]", i > first ? "," : "", (long long)s->samples.items[i].ts_ms,
+                       (unsigned long long)tsn_double_bits(s->samples.items[i].value));
+    tsn_buf_puts(&value, "]}");
+    push_record(out, &key, &value);
+    if (!s->minutes.len || s->minutes.items[s->minutes.len - 1] < minute)
+        tsn_vec_push(&s->minutes, minute);
+    return i;
+}
+
+static void drop_minutes(struct series *s, int64_t needless_ms, struct tsn_detect_output *out)
+{
+    size_t gone = 0;
+
+    while (gone < s->minutes.len && (s->minutes.items[gone] + 1) * TSN_MINUTE_MS <= needless_ms) {
+        struct tsn_buf key = TSN_BUF_INIT;
+
+        derived_key(&key, s, s->minutes.items[gone++]);
+        push_record(out, &key, NULL);
+    }
+    memmove(s->minutes.items, s->minutes.items + gone, (s->minutes.len - gone) * sizeof *s->minutes.items);
+    s->minutes.len -= gone;
+}
+
+static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
+{
+    int64_t needless_ms = tsn_detect_needless_ms(d);
+
+    note_holders(d);
+    for (size_t i = 0; i < d->dirty.len; i++) {
+        struct series *s = d->dirty.items[i];
+        size_t at = s->samples.len;
+
+        while (at && tsn_minute_of(s->samples.items[at - 1].ts_ms) >= tsn_minute_of(s->dirty_ms))
+            at--;
+        while (at < s->samples.len)
+            at = save_minute(s, at, out);
+        s->dirty_ms = TSN_TIME_NONE;
+        tsn_series_forget_holders(s);
+    }
+    d->dirty.len = 0;
+    if (needless_ms == TSN_TIME_NONE || d->derived_trimmed_at == d->trimmed_at)
+        return;
+    d->derived_trimmed_at = d->trimmed_at;
+    for (size_t i = 0; i < d->store.all.len; i++)
+        if (d->store.all.items[i]->minutes.len)
+            drop_minutes(d->store.all.items[i], needless_ms, out);
+}
+
+/* ---- index, checkpoint -------------------------------------------------------------------- */
+
+static void save_index(struct tsn_detect *d, struct tsn_detect_output *out)
+{
+    struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
+
+    for (size_t i = 0; i < d->index_gone.len; i++) {
+        tsn_buf_printf(&key, "index/%lld", (long long)d->index_gone.items[i]);
+        push_record(out, &key, NULL);
+    }
+    d->index_gone.len = 0;
+    for (size_t i = 0; i < d->index.len; i++) {
+        struct index_entry *entry = &d->index.items[i];
+
+        if (entry->written)
+            continue;
+        entry->written = true;
+        tsn_buf_printf(&key, "index/%lld", (long long)entry->minute);
+        tsn_buf_puts(&value, entry->text);
+        push_record(out, &key, &value);
     }
 }
 
 void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn_detect_output *out)
 {
-    struct tsn_buf value = TSN_BUF_INIT;
-    bool first = true;
+    struct tsn_buf key = TSN_BUF_INIT, value = TSN_BUF_INIT;
+    char *text;
 
+    if (d->refill_until && next_offset < d->refill_until)
+        return;
     if (d->refill_until)
-        return;
-    checkpoint_alerts(d, out);
-    checkpoint_counters(d, out);
-    checkpoint_index(d, out);
-    tsn_buf_printf(&value, "{\"format\":%d,\"next_offset\":%lld,\"rule_set\":%lld,\"units\":{", TSN_FORMAT_VERSION,
-                   (long long)next_offset, (long long)d->set_number);
-    for (uint32_t u = 0; u < d->unit_count; u++) {
-        if (!d->units[u].here || d->units[u].last_step_ms == TSN_TIME_NONE)
-            continue;
-        if (!first)
-            tsn_buf_putc(&value, ',');
-        first = false;
-        tsn_buf_json_string(&value, d->units[u].name, strlen(d->units[u].name));
-        tsn_buf_printf(&value, ":%lld", (long long)d->units[u].last_step_ms);
-    }
-    tsn_buf_puts(&value, "}}");
-    push_record(out, tsn_strdup("checkpoint"), &value);
-}
-
-/* ---- reading ------------------------------------------------------------------------------ */
-
-static struct tsn_labels *labels_from_json(const json_t *object)
-{
-    struct tsn_labels_builder b;
-    struct tsn_labels *labels;
-    const char *name;
-    json_t *value;
-
-    tsn_labels_builder_init(&b);
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-        if (json_is_string(value))
-            tsn_labels_builder_setn(&b, name, strlen(name), json_string_value(value), json_string_length(value));
-    labels = tsn_labels_builder_finish(&b);
-    tsn_labels_builder_release(&b);
-    return labels;
-}
-
-static int64_t integer_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-
-    return json_is_integer(value) ? json_integer_value(value) : TSN_TIME_NONE;
-}
-
-static enum tsn_err restore_checkpoint(struct tsn_detect *d, const json_t *root, struct tsn_error *error)
-{
-    json_t *step;
-    const char *name;
-
-    if (integer_of(root, "format") > TSN_FORMAT_VERSION)
-        return tsn_error_set(error, TSN_ERR_UNSUPPORTED,
-                             "state was written in format %lld, this build reads up to %d: run the newer build",
-                             (long long)integer_of(root, "format"), TSN_FORMAT_VERSION);
-    d->restored_next = integer_of(root, "next_offset");
-    d->restored_set = integer_of(root, "rule_set");
-    d->has_checkpoint = d->restored_next >= 0;
-    tsn_map_foreach(&d->restored_steps, e)
-        tsn_free(e->value);
-    tsn_map_clear(&d->restored_steps);
-    json_object_foreach(json_object_get(root, "units"), name, step) {
-        int64_t *last = tsn_alloc(sizeof *last);
-
-        *last = json_integer_value(step);
-        tsn_free(tsn_map_put_str(&d->restored_steps, name, last));
-    }
-    return TSN_OK;
-}
-
-static enum tsn_err restore_counter(struct tsn_detect *d, const json_t *root, struct tsn_error *error)
-{
-    const char *total = json_string_value(json_object_get(root, "total"));
-    struct tsn_labels *labels;
-    struct series *s;
-    char half[17] = "";
-    uint64_t hi, lo;
-
-    if (!total || strlen(total) != 32)
-        return tsn_error_set(error, TSN_ERR_INVALID, "a counter in state has no total of 32 hex digits");
-    memcpy(half, total, 16);
-    if (!parse_hex64(half, &hi) || !parse_hex64(total + 16, &lo))
-        return tsn_error_set(error, TSN_ERR_INVALID, "a counter in state has a total that is not hex: %s", total);
-    labels = labels_from_json(json_object_get(root, "labels"));
-    s = tsn_store_get(&d->store, labels->id);
-    if (!s)
-        s = tsn_store_add(&d->store, labels, TSN_DELTA);
-    tsn_labels_unref(labels);
-    s->restored = true;
-    s->restored_total = (tsn_fixed)((unsigned __int128)hi << 64 | lo);
-    s->birth_pane_ms = integer_of(root, "birth");
-    s->last_pane_ms = integer_of(root, "last");
-    return TSN_OK;
-}
-
-static void forget_counter(struct tsn_detect *d, const char *hex, size_t len)
-{
-    struct tsn_u128 id;
-    struct series *s;
-
-    if (!tsn_u128_parse_hex(hex, len, &id) || !(s = tsn_store_get(&d->store, id)))
-        return;
-    s->restored = false;
-    s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
-}
-
-enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t key_len, const char *value,
-                                size_t value_len, struct tsn_error *error)
-{
-    json_t *root = value ? json_loadb(value, value_len, JSON_DECODE_ANY, NULL) : NULL;
-    enum tsn_err err = TSN_OK;
-
-    if (value && !root)
-        return tsn_error_set(error, TSN_ERR_INVALID, "state key %.*s: the value is not JSON", (int)key_len, key);
-    if (key_len == 10 && memcmp(key, "checkpoint", 10) == 0) {
-        err = root ? restore_checkpoint(d, root, error) : TSN_OK;
-    } else if (key_len > 8 && memcmp(key, "counter/", 8) == 0) {
-        if (root)
-            err = restore_counter(d, root, error);
-        else
-            forget_counter(d, key + 8, key_len - 8);
-    } else if (key_len > 6 && memcmp(key, "alert/", 6) == 0) {
-        tsn_free(tsn_map_del(&d->restored_alerts, key, key_len));
-        if (root)
-            tsn_map_put(&d->restored_alerts, key, key_len, tsn_strndup(value, value_len));
-    } else if (key_len > 6 && memcmp(key, "index/", 6) == 0) {
-        int64_t *offset = tsn_alloc(sizeof *offset);
-
-        *offset = json_is_integer(root) ? json_integer_value(root) : 0;
-        tsn_free(tsn_map_put(&d->index, key + 6, key_len - 6, offset));
-    } else {
-        err = tsn_error_set(error, TSN_ERR_UNSUPPORTED, "state has a record of unknown kind: %.*s", (int)key_len, key);
-    }
-    json_decref(root);
-    return err;
-}
-
-enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offset, int64_t *next_offset,
-                                     struct tsn_error *error)
-{
-    int64_t least = INT64_MAX, window_ms;
-
-    *refill_offset = *next_offset = 0;
-    if (!d->has_checkpoint)
-        return TSN_OK;
-    window_ms = tsn_detect_window_of(d, d->restored_set);
-    if (window_ms < 0)
-        return tsn_error_set(error, TSN_ERR_NOT_FOUND, "the checkpoint names rule set %lld, which topic rules lacks",
-                             (long long)d->restored_set);
-    d->refill_until = d->restored_next;
-    tsn_map_foreach(&d->restored_steps, e)
-        least = *(int64_t *)e->value < least ? *(int64_t *)e->value : least;
-    *next_offset = d->restored_next;
-    *refill_offset = d->restored_next;
-    tsn_map_foreach(&d->index, e) {
-        int64_t minute = 0, offset = *(int64_t *)e->value;
-
-        (void)tsn_parse_i64(tsn_map_entry_key(e), e->key_len, &minute);
-        if (least == INT64_MAX || minute * 60000 + 60000 > least - window_ms)
-            *refill_offset = offset < *refill_offset ? offset : *refill_offset;
-    }
-    return TSN_OK;
-}
-
-/* ---- joining the restored past with the refilled windows ---------------------------------- */
-
-static bool restore_alert(struct tsn_alert_rule_state *state, const char *text)
-{
-    json_t *root = json_loads(text, 0, NULL);
-    struct tsn_alert_instance in = { 0 };
-    uint64_t bits = 0;
-    size_t at = state->len;
-    const char *name = json_string_value(json_object_get(root, "state"));
-
-    if (!name || !tsn_alert_state_parse(name, &in.state) ||
-        !parse_hex64(json_string_value(json_object_get(root, "value")), &bits)) {
-        json_decref(root);
-        return false;
-    }
-    in.value = tsn_double_from_bits(bits);
-    in.labels = labels_from_json(json_object_get(root, "labels"));
-    in.annotations = labels_from_json(json_object_get(root, "annotations"));
-    in.active_at_ms = integer_of(root, "active_at");
-    in.fired_at_ms = integer_of(root, "fired_at");
-    in.resolved_at_ms = integer_of(root, "resolved_at");
-    in.keep_firing_since_ms = integer_of(root, "keep_firing_since");
-    json_decref(root);
-    tsn_vec_push(state, in);
-    for (; at && tsn_labels_compare(state->items[at - 1].labels, in.labels) > 0; at--)
-        state->items[at] = state->items[at - 1];
-    state->items[at] = in;
-    return true;
-}
-
-static void attach_alerts(struct tsn_detect *d)
-{
-    for (size_t g = 0; g < d->set->group_count; g++)
-        for (size_t r = 0; r < d->set->groups[g].rule_count; r++) {
-            struct tsn_buf prefix = TSN_BUF_INIT;
-
-            tsn_buf_printf(&prefix, "alert/%s;%s/%s/", d->set->groups[g].file, d->set->groups[g].name,
-                           d->set->groups[g].rules[r].name);
-            tsn_map_foreach(&d->restored_alerts, e) {
-                const char *key = tsn_map_entry_key(e);
-                char *text = e->value;
-
-                if (e->key_len < prefix.len || memcmp(key, prefix.data, prefix.len) != 0)
-                    continue;
-                if (restore_alert(&d->groups[g].rules[r].alerts, text))
-                    tsn_map_put(&d->written_keys, key, e->key_len,
-                                (void *)(uintptr_t)(tsn_hash64(text, strlen(text)) | 1));
-                tsn_free(text);
-                tsn_map_del(&d->restored_alerts, key, e->key_len);
-            }
-            tsn_buf_release(&prefix);
-        }
-}
-
-/* The total before the first refilled pane = the stored total less what was read back and counted
- * in it; then the panes close into samples exactly as they did the first time. */
-static void rebase_counter(struct tsn_detect *d, struct series *s, int64_t last_step_ms)
-{
-    tsn_fixed counted = 0;
-    int64_t first_ms = s->panes.len ? s->panes.items[0].pane_ms : INT64_MAX;
-
-    for (size_t i = 0; i < s->panes.len; i++)
-        if (s->panes.items[i].pane_ms >= s->birth_pane_ms && s->panes.items[i].pane_ms + PANE_MS <= last_step_ms)
-            (void)tsn_fixed_add(&counted, s->panes.items[i].delta);
-    s->restored = false;
-    s->total = s->restored_total - counted;
-    if (s->birth_pane_ms >= first_ms) {
-        s->total = 0;
-        s->birth_pane_ms = s->last_pane_ms = TSN_TIME_NONE;
-    }
-    if (!s->listed) {
-        s->listed = true;
-        tsn_vec_push(&d->store.open, s);
-    }
-    if (last_step_ms != TSN_TIME_NONE)
-        tsn_series_close_panes(s, last_step_ms, d->opt.counter_ttl_ms);
-}
-
-void tsn_detect_attach_restored(struct tsn_detect *d)
-{
-    int64_t last_step_ms = TSN_TIME_NONE;
-
-    if (d->refill_until || !d->set || !d->has_checkpoint)
-        return;
-    d->has_checkpoint = false;
-    for (uint32_t u = 0; u < d->unit_count; u++) {
-        const int64_t *last = tsn_map_get_str(&d->restored_steps, d->units[u].name);
-
-        if (!last)
-            continue;
-        d->units[u].last_step_ms = *last;
-        last_step_ms = *last > last_step_ms ? *last : last_step_ms;
-    }
-    for (size_t i = 0; i < d->store.all.len; i++)
-        if (d->store.all.items[i]->restored)
-            rebase_counter(d, d->store.all.items[i], last_step_ms);
-    attach_alerts(d);
+        tsn_detect_refilled(d);
+    save_alerts(d, out);
+    save_counters(d, out);
+    save_derived(d, out);
+    save_index(d, out);
+    text = tsn_detect_time_state(d, next_offset);
+    tsn_buf_puts(&key, "checkpoint");
+    tsn_buf_puts(&value, text);
+    tsn_free(text);
+    push_record(out, &key, &value);
 }

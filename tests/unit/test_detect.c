@@ -1,0 +1,422 @@
+/*
+ * Goal: DETECT gives what the sequential reference gives, step by step, and decides about time as
+ * DESIGN §3 says. Method: batches by hand (tests/detect_world.h), transitions as lines of text,
+ * compared with the rule evaluator over a memory store, or with what the text says.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../detect_world.h"
+
+#define S INT64_C(1000)
+
+/* One input topic "m" of one partition, one writer, unless a test says more. */
+struct world {
+    struct tsn_detect *d;
+    struct tsn_detect_output out;
+    struct log log;
+    struct log_writer w;
+    struct tsn_rule_set *set; /* set 0; owned by d */
+    struct reference ref;
+    struct tsn_buf lines, reasons;
+};
+
+static void world_start(struct world *w, const char *rules, int64_t ttl_ms)
+{
+    struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = ttl_ms };
+
+    memset(w, 0, sizeof *w);
+    w->d = tsn_detect_new(&options);
+    w->set = world_rules(rules);
+    tsn_detect_add_rule_set(w->d, 0, w->set);
+    writer_init(&w->w, 0, 1);
+    w->log.wall_ms = T0;
+    reference_init(&w->ref, ttl_ms);
+}
+
+static void world_stop(struct world *w)
+{
+    tsn_detect_free(&w->d);
+    tsn_detect_output_release(&w->out);
+    log_release(&w->log);
+    writer_release(&w->w);
+    reference_release(&w->ref);
+    tsn_buf_release(&w->lines);
+    tsn_buf_release(&w->reasons);
+}
+
+static void take_out(struct world *w)
+{
+    put_transitions(&w->lines, &w->out);
+    for (size_t i = 0; i < w->out.transitions.len; i++)
+        tsn_buf_printf(&w->reasons, "%s%s\n", tsn_end_reason_name(w->out.transitions.items[i].end_reason),
+                       w->out.transitions.items[i].warming ? " warming" : "");
+    tsn_detect_output_reset(&w->out);
+}
+
+static void send(struct world *w)
+{
+    size_t at = log_send(&w->log, &w->w);
+
+    apply_record(w->d, &w->log.records.items[at], &w->out);
+    take_out(w);
+    w->log.wall_ms += 300;
+}
+
+/* A batch that moves topic m to the time. */
+static void tick(struct world *w, int64_t ms)
+{
+    if (w->log.records.len == 0)
+        put_decl(&w->w, "m", 1, NULL);
+    put_input(&w->w, "m", 0, ms, false, TSN_TIME_NONE);
+    send(w);
+}
+
+static void gauge(struct world *w, const char *series, int64_t ms, double value)
+{
+    put_point(&w->log, &w->w, series, ms, value);
+    ref_point(&w->ref, series, ms, value);
+}
+
+static void count(struct world *w, const char *series, int64_t ms, double value)
+{
+    put_delta(&w->log, &w->w, series, ms, value);
+    ref_delta(&w->ref, series, ms, value);
+}
+
+static void same_as_reference(struct world *w, int64_t first_ms, int64_t last_ms)
+{
+    reference_run(&w->ref, w->set, first_ms, last_ms);
+    assert_string_equal(tsn_buf_str(&w->lines), tsn_buf_str(&w->ref.lines));
+    assert_true(w->lines.len > 0);
+}
+
+static struct tsn_detect_stats stats(const struct world *w)
+{
+    struct tsn_detect_stats s;
+
+    tsn_detect_get_stats(w->d, &s);
+    return s;
+}
+
+/* ---- against the reference ---------------------------------------------------------------- */
+
+#define GROUP "groups: [{name: g, interval: 15s, rules: ["
+#define END "]}]"
+
+static void test_for_and_keep_firing(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Hot, expr: 'temp > 10', for: 30s, keep_firing_for: 1m,"
+                          " labels: {severity: page}, annotations: {v: '{{ $value }}'}}" END, 0);
+    for (int64_t t = 0; t <= 600; t += 15) {
+        gauge(&w, "temp{service=\"a\"}", T0 + t * S, t >= 60 && t < 200 ? 20 + (double)t : 5);
+        gauge(&w, "temp{service=\"b\"}", T0 + t * S, t == 90 ? 11 : 2); /* pending only */
+        tick(&w, T0 + t * S);
+    }
+    same_as_reference(&w, T0, T0 + 600 * S);
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "Hot pending>firing"));
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "Hot pending>resolved"));
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "Hot firing>resolved"));
+    world_stop(&w);
+}
+
+static void test_recording_rules(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, "groups:\n"
+                    "- {name: low, interval: 15s, rules: [{record: 'job:x', expr: 'sum by (service) (x)'},\n"
+                    "   {record: 'job:x', expr: 'sum by (service) (y)', labels: {of: y}}]}\n"
+                    "- {name: high, interval: 30s, rules: [{alert: A, expr: 'avg_over_time(job:x[1m]) > 3'},\n"
+                    "   {alert: Meta, expr: 'ALERTS{alertname=\"A\"} == 1', for: 30s}]}\n", 0);
+    for (int64_t t = 0; t <= 600; t += 15) {
+        if (t < 300)
+            gauge(&w, "x{service=\"a\",i=\"1\"}", T0 + t * S, 1 + (double)(t % 90) / 10);
+        gauge(&w, "x{service=\"a\",i=\"2\"}", T0 + t * S, 0.1);
+        gauge(&w, "y{service=\"b\"}", T0 + t * S, (double)(t % 120) / 20);
+        tick(&w, T0 + t * S);
+    }
+    same_as_reference(&w, T0, T0 + 600 * S);
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "Meta pending>firing"));
+    world_stop(&w);
+}
+
+/* Steps only when the watermark passes; batches cut anywhere give the same. */
+static void test_batch_cuts(void **state)
+{
+    struct world w, x;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Errors, expr: 'rate(err[1m]) > 0.1'}" END, 0);
+    world_start(&x, GROUP "{alert: Errors, expr: 'rate(err[1m]) > 0.1'}" END, 0);
+    for (int64_t t = 0; t <= 900; t++) {
+        if (t / 100 % 2 == 0 && t % 3 == 0) {
+            count(&w, "err{service=\"a\"}", T0 + t * S + 250, 0.5);
+            count(&x, "err{service=\"a\"}", T0 + t * S + 250, 0.5);
+        }
+        if (t % 7 == 0)
+            tick(&w, T0 + t * S);
+        if (t % 50 == 49)
+            tick(&x, T0 + t * S + 900);
+    }
+    tick(&w, T0 + 901 * S);
+    tick(&x, T0 + 901 * S);
+    same_as_reference(&w, T0, T0 + 901 * S);
+    assert_string_equal(tsn_buf_str(&w.lines), tsn_buf_str(&x.lines));
+    world_stop(&w);
+    world_stop(&x);
+}
+
+/* ---- counters ----------------------------------------------------------------------------- */
+
+static void test_first_burst_fires(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Burst, expr: 'increase(err[1m]) > 2'}" END, 0);
+    tick(&w, T0);
+    count(&w, "err{service=\"a\"}", T0 + 20 * S, 3);
+    count(&w, "err{service=\"a\"}", T0 + 20 * S + 400, 4);
+    tick(&w, T0 + 31 * S);
+    assert_string_equal(tsn_buf_str(&w.lines), "+30 Burst inactive>firing {alertname=\"Burst\", service=\"a\"} 10.5 since +30\n");
+    tick(&w, T0 + 300 * S);
+    same_as_reference(&w, T0, T0 + 300 * S);
+    world_stop(&w);
+}
+
+static void test_counter_ttl(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Seen, expr: 'err >= 0'}" END, 100 * S);
+    tick(&w, T0);
+    count(&w, "err{service=\"a\"}", T0 + 10 * S, 1);
+    for (int64_t t = 15; t <= 300; t += 15) {
+        if (t == 225)
+            count(&w, "err{service=\"a\"}", T0 + 225 * S, 5);
+        tick(&w, T0 + t * S);
+    }
+    /* last pane ends at 11; 100 s later the marker: gone at 120; born again in pane 225 */
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+120 Seen firing>resolved"));
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+240 Seen inactive>firing {alertname=\"Seen\", service=\"a\"} 5"));
+    same_as_reference(&w, T0, T0 + 300 * S);
+    world_stop(&w);
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static void test_absent_in_silence(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Gone, expr: 'absent(up{service=\"a\"})', for: 1m},"
+                          "{alert: Down, expr: 'up < 1'}" END, 0);
+    gauge(&w, "up{service=\"a\"}", T0, 0);
+    tick(&w, T0);
+    for (int64_t t = 30; t <= 600; t += 30) {
+        put_input(&w.w, "m", 0, T0, true, T0 + t * S);
+        send(&w);
+    }
+    same_as_reference(&w, T0, T0 + 600 * S);
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "Gone pending>firing"));
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+300 Down firing>resolved"));
+    assert_non_null(strstr(tsn_buf_str(&w.reasons), "partition_idle"));
+    world_stop(&w);
+}
+
+static void test_one_idle_partition_holds_nothing(void **state)
+{
+    struct world w;
+    int64_t at;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Up, expr: 'up > 0'}" END, 0);
+    put_decl(&w.w, "m", 4, NULL);
+    for (int32_t p = 0; p < 3; p++)
+        put_input(&w.w, "m", p, T0, false, TSN_TIME_NONE);
+    gauge(&w, "up{service=\"a\"}", T0, 1);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, TSN_TIME_NONE); /* partition 3 has said nothing yet */
+    put_input(&w.w, "m", 3, TSN_TIME_NONE, true, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0);
+    for (int32_t p = 0; p < 3; p++)
+        put_input(&w.w, "m", p, T0 + (60 + p) * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0 + 60 * S);
+    /* it wakes behind: time stands until it has caught up, and never goes back */
+    put_input(&w.w, "m", 3, T0 + 50 * S, false, TSN_TIME_NONE);
+    for (int32_t p = 0; p < 3; p++)
+        put_input(&w.w, "m", p, T0 + 90 * S, false, TSN_TIME_NONE);
+    send(&w);
+    at = stats(&w).watermark_ms;
+    assert_int_equal(at, T0 + 60 * S);
+    put_input(&w.w, "m", 3, T0 + 95 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0 + 90 * S);
+    world_stop(&w);
+}
+
+static void test_time_of_what_can_feed(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, "groups:\n- {name: m, interval: 15s, rules: [{alert: M, expr: 'up > 0'}]}\n"
+                    "- {name: l, interval: 15s, rules: [{alert: L, expr: 'log_messages_total >= 0'}]}\n", 0);
+    put_decl(&w.w, "metrics", 1, "up");
+    put_decl(&w.w, "logs", 1, "log_messages_total");
+    gauge(&w, "up{service=\"a\"}", T0, 1);
+    put_delta(&w.log, &w.w, "log_messages_total{service=\"a\"}", T0 + S, 1);
+    put_input(&w.w, "metrics", 0, T0, false, TSN_TIME_NONE);
+    put_input(&w.w, "logs", 0, T0 - 100 * S, false, TSN_TIME_NONE);
+    send(&w);
+    put_input(&w.w, "metrics", 0, T0 + 60 * S, false, TSN_TIME_NONE);
+    send(&w);
+    /* an hour of log backlog does not blind the metric rules */
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+0 M inactive>firing"));
+    assert_null(strstr(tsn_buf_str(&w.lines), " L "));
+    put_input(&w.w, "logs", 0, T0 + 30 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+15 L inactive>firing"));
+    world_stop(&w);
+}
+
+static void test_late_samples(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: E, expr: 'increase(err[1m]) > 0'}, {alert: T, expr: 'temp > 0'}" END, 0);
+    tick(&w, T0);
+    tick(&w, T0 + 60 * S);
+    put_delta(&w.log, &w.w, "err{service=\"a\"}", T0 + 20 * S, 2);   /* steps to 60 are done: counts from pane 60 on */
+    put_delta(&w.log, &w.w, "err{service=\"a\"}", T0 + 59 * S, 1);   /* its end, 60, is passed as well */
+    put_delta(&w.log, &w.w, "err{service=\"a\"}", T0 + 60 * S, 0);   /* not late */
+    put_point(&w.log, &w.w, "temp{service=\"a\"}", T0 + 60 * S, 5);  /* at the last step: dropped */
+    put_point(&w.log, &w.w, "temp{service=\"b\"}", T0 + 60 * S + 1, 5);
+    tick(&w, T0 + 75 * S);
+    assert_int_equal(stats(&w).late_moved, 2);
+    assert_int_equal(stats(&w).late_dropped, 1);
+    assert_string_equal(tsn_buf_str(&w.lines),
+                        "+75 E inactive>firing {alertname=\"E\", service=\"a\"} 4.5 since +75\n"
+                        "+75 T inactive>firing {alertname=\"T\", service=\"b\"} 5 since +75\n");
+    world_stop(&w);
+}
+
+/* ---- why it ended ------------------------------------------------------------------------- */
+
+static void test_end_reasons(void **state)
+{
+    struct world w;
+    const char *reasons;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: A, expr: 'x > 1'}" END, 0);
+    gauge(&w, "x{service=\"cond\"}", T0, 2);
+    gauge(&w, "x{service=\"gone\",i=\"1\"}", T0, 2);
+    gauge(&w, "x{service=\"gone\",i=\"2\"}", T0, 0);
+    gauge(&w, "x{service=\"silent\"}", T0, 2);
+    tick(&w, T0);
+    gauge(&w, "x{service=\"cond\"}", T0 + 15 * S, 1);
+    gauge(&w, "x{service=\"gone\",i=\"1\"}", T0 + 15 * S, tsn_stale());
+    gauge(&w, "x{service=\"silent\"}", T0 + 15 * S, tsn_stale());
+    tick(&w, T0 + 15 * S);
+    reasons = tsn_buf_str(&w.reasons);
+    assert_string_equal(reasons, "\n\n\nseries_gone\ncondition\nproducer_silent\n");
+    world_stop(&w);
+}
+
+/* ---- rule sets ---------------------------------------------------------------------------- */
+
+static void test_switch(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Old, expr: 'x > 1'}, {alert: Both, expr: 'x > 1', for: 1m}" END, 0);
+    tsn_detect_add_rule_set(w.d, 7, world_rules("groups: [{name: g, interval: 15s, rules: ["
+                                                "{alert: Both, expr: 'x > 0', for: 1m},"
+                                                "{alert: New, expr: 'max_over_time(y[2m]) > 1'}]}]"));
+    put_decl(&w.w, "m", 2, NULL);
+    put_input(&w.w, "m", 0, T0, false, TSN_TIME_NONE);
+    put_input(&w.w, "m", 1, T0, false, TSN_TIME_NONE);
+    put_point(&w.log, &w.w, "x{service=\"a\"}", T0, 2);
+    send(&w);
+    w.log.rule_set = 7;
+    put_input(&w.w, "m", 0, T0 + 15 * S, false, TSN_TIME_NONE);
+    put_point(&w.log, &w.w, "y{service=\"a\"}", T0 + 15 * S, 9); /* nobody reads it yet */
+    send(&w);
+    assert_int_equal(stats(&w).rule_set, 0); /* partition 1 still carries set 0 */
+    tsn_buf_reset(&w.lines);
+    tsn_buf_reset(&w.reasons);
+    put_input(&w.w, "m", 0, T0 + 60 * S, false, TSN_TIME_NONE);
+    put_input(&w.w, "m", 1, T0 + 60 * S, false, TSN_TIME_NONE);
+    put_point(&w.log, &w.w, "y{service=\"a\"}", T0 + 60 * S, 9);
+    send(&w);
+    assert_int_equal(stats(&w).rule_set, 7);
+    assert_string_equal(tsn_buf_str(&w.lines),
+                        "+0 Old firing>resolved {alertname=\"Old\", service=\"a\"} 2 since +0\n"
+                        "+60 Both pending>firing {alertname=\"Both\", service=\"a\"} 2 since +0\n"
+                        "+60 New inactive>firing {alertname=\"New\", service=\"a\"} 9 since +60\n");
+    assert_string_equal(tsn_buf_str(&w.reasons), "rule_gone\n warming\n warming\n");
+    /* once the longest window (2 m + lookback) has passed, it is warm */
+    tsn_buf_reset(&w.reasons);
+    put_input(&w.w, "m", 0, T0 + 600 * S, false, TSN_TIME_NONE);
+    put_input(&w.w, "m", 1, T0 + 600 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "New firing>resolved"));
+    assert_string_equal(tsn_buf_str(&w.reasons), "condition warming\nseries_gone warming\n");
+    put_input(&w.w, "m", 0, T0 + 700 * S, false, TSN_TIME_NONE);
+    put_input(&w.w, "m", 1, T0 + 700 * S, false, TSN_TIME_NONE);
+    put_point(&w.log, &w.w, "y{service=\"b\"}", T0 + 660 * S, 9);
+    tsn_buf_reset(&w.reasons);
+    send(&w);
+    assert_string_equal(tsn_buf_str(&w.reasons), "\n");
+    world_stop(&w);
+}
+
+/* A longer window over a series that was kept: warm once the window lies behind what was kept. */
+static void test_switch_same_series(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: A, expr: 'x > 1'}" END, 0);
+    tsn_detect_add_rule_set(w.d, 1, world_rules(GROUP "{alert: A, expr: 'x > 1'},"
+                                                      "{alert: B, expr: 'x{service=\"a\"} > 1'}" END));
+    for (int64_t t = 0; t <= 600; t += 15) {
+        put_point(&w.log, &w.w, "x{service=\"a\"}", T0 + t * S, t == 600 ? 2 : 0);
+        w.log.rule_set = t >= 300;
+        tick(&w, T0 + t * S);
+    }
+    assert_int_equal(stats(&w).rule_set, 1);
+    assert_string_equal(tsn_buf_str(&w.reasons), "\n\n"); /* B asks for no more than A had: not warming */
+    world_stop(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_for_and_keep_firing), cmocka_unit_test(test_recording_rules),
+        cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_first_burst_fires),
+        cmocka_unit_test(test_counter_ttl),         cmocka_unit_test(test_absent_in_silence),
+        cmocka_unit_test(test_one_idle_partition_holds_nothing),
+        cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
+        cmocka_unit_test(test_end_reasons),         cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_switch_same_series),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
