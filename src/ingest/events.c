@@ -44,6 +44,10 @@ bool event_time(struct tsn_ingest *in, int64_t ts_ms)
 
 static bool fixed_of(struct tsn_ingest *in, double value, tsn_fixed *out)
 {
+    if (value >= 0 && value < 0x1p53 && value == (double)(int64_t)value) { /* whole: no rounding to do */
+        *out = (tsn_fixed)(int64_t)value << 64;
+        return true;
+    }
     if (value >= 0 && tsn_fixed_from_double(value, out))
         return true;
     return refuse(in, "value", "a count of %g: it must be a number from 0 to below 2^62", value);
@@ -131,22 +135,36 @@ void effects_apply(struct tsn_ingest *in, struct part *part)
 /* ---- keys and labels ---------------------------------------------------------------------- */
 
 /* Length first, so that no two lists of texts give the same bytes; absent is not empty. */
-static void key_span(struct tsn_buf *key, const struct span *s)
+static inline char *put_span(char *to, const struct span *s)
 {
     uint32_t len = s->data ? (uint32_t)s->len : UINT32_MAX;
-    char *to = tsn_buf_reserve(key, sizeof len + s->len);
 
     memcpy(to, &len, sizeof len);
     if (s->len)
         memcpy(to + sizeof len, s->data, s->len);
-    key->len += sizeof len + s->len;
+    return to + sizeof len + s->len;
 }
 
-static void key_begin(struct tsn_buf *key, char type, int kind)
+/* The key of type and kind, the fields of the mask, and `more` spans. */
+static struct tsn_u128 key_of(struct tsn_ingest *in, char type, int kind, const struct event *e, unsigned mask,
+                              const struct span *more, size_t more_count)
 {
-    tsn_buf_reset(key);
-    tsn_buf_putc(key, type);
-    tsn_buf_putc(key, (char)kind);
+    size_t bytes = 2;
+    char *to;
+
+    for (unsigned left = mask; left; left &= left - 1)
+        bytes += 4 + e->field[__builtin_ctz(left)].len;
+    for (size_t i = 0; i < more_count; i++)
+        bytes += 4 + more[i].len;
+    tsn_buf_reset(&in->key);
+    to = tsn_buf_reserve(&in->key, bytes);
+    *to++ = type;
+    *to++ = (char)kind;
+    for (unsigned left = mask; left; left &= left - 1)
+        to = put_span(to, &e->field[__builtin_ctz(left)]);
+    for (size_t i = 0; i < more_count; i++)
+        to = put_span(to, &more[i]);
+    return tsn_hash128(in->key.data, bytes);
 }
 
 static void label(struct tsn_ingest *in, const char *name, const struct span *value)
@@ -164,13 +182,6 @@ static void field_labels(struct tsn_ingest *in, const struct event *e, unsigned 
     for (int f = 0; f < F_COUNT; f++)
         if (mask >> f & 1)
             label(in, names[f], &e->field[f]);
-}
-
-static void key_fields(struct tsn_buf *key, const struct event *e, unsigned mask)
-{
-    for (int f = 0; f < F_COUNT; f++)
-        if (mask >> f & 1)
-            key_span(key, &e->field[f]);
 }
 
 /* ---- metrics ------------------------------------------------------------------------------ */
@@ -229,22 +240,26 @@ static bool metric_resolve(struct tsn_ingest *in, const struct event *e, enum ts
     return true;
 }
 
+static struct tsn_u128 pairs_key(struct tsn_ingest *in, enum tsn_sample_kind kind, const struct event *e)
+{
+    tsn_vec_clear(&in->spans);
+    tsn_vec_push(&in->spans, e->name);
+    for (size_t i = 0; i < e->pair_count; i++) {
+        tsn_vec_push(&in->spans, e->pairs[i].name);
+        tsn_vec_push(&in->spans, e->pairs[i].value);
+    }
+    return key_of(in, 'M', kind, e, 0, in->spans.items, in->spans.len);
+}
+
 static bool take_metric(struct tsn_ingest *in, const struct event *e)
 {
     enum tsn_sample_kind kind = e->kind < 0 ? kind_by_name(&e->name) : (enum tsn_sample_kind)e->kind;
+    const struct span texts[2] = { e->name, e->raw_labels };
     const struct memo_entry *known;
     struct series *s = NULL;
     struct tsn_u128 key;
 
-    key_begin(&in->key, e->raw_labels.data ? 'R' : 'M', kind);
-    key_span(&in->key, &e->name);
-    if (e->raw_labels.data)
-        key_span(&in->key, &e->raw_labels);
-    for (size_t i = 0; i < e->pair_count; i++) {
-        key_span(&in->key, &e->pairs[i].name);
-        key_span(&in->key, &e->pairs[i].value);
-    }
-    key = memo_key(&in->key);
+    key = e->raw_labels.data ? key_of(in, 'R', kind, e, 0, texts, 2) : pairs_key(in, kind, e);
     known = memo_find(in, key);
     if (known)
         s = known->target;
@@ -265,11 +280,7 @@ static bool counter_of(struct tsn_ingest *in, const struct event *e, char type, 
     struct tsn_u128 key;
     const struct memo_entry *known;
 
-    key_begin(&in->key, type, 0);
-    key_fields(&in->key, e, mask);
-    if (extra)
-        key_span(&in->key, extra);
-    key = memo_key(&in->key);
+    key = key_of(in, type, 0, e, mask, extra, extra ? 1 : 0);
     known = memo_find(in, key);
     if (known) {
         *out = known->target;
@@ -351,9 +362,7 @@ static bool take_duration(struct tsn_ingest *in, const struct event *e)
     struct tsn_u128 key;
     bool ok;
 
-    key_begin(&in->key, 'D', 0);
-    key_fields(&in->key, e, mask);
-    key = memo_key(&in->key);
+    key = key_of(in, 'D', 0, e, mask, NULL, 0);
     known = memo_find(in, key);
     if (known)
         return effect_histogram(in, known->target, e->ts_ms, e->value / 1000);

@@ -4,7 +4,7 @@
  * A record is decided against its partition's watermark BEFORE it, also when it holds many events: so the decision
  * does not depend on how a producer cut its events into records. Only then the watermark moves.
  */
-#include "ingest/ingest_int.h"
+#include "ingest/shape.h"
 
 #include <string.h>
 
@@ -39,6 +39,9 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     in->generation = 1;
     in->memo_epoch = 1;
     in->inputs = tsn_calloc(in->config->inputs.len, sizeof *in->inputs);
+    in->shapes = tsn_calloc(in->config->inputs.len, sizeof *in->shapes);
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        in->shapes[i] = shapes_new();
     in->places = tsn_calloc((size_t)options->samples_partitions, sizeof *in->places);
     tsn_map_init(&in->by_id);
     tsn_labels_builder_init(&in->builder);
@@ -70,8 +73,10 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
         for (size_t p = 0; p < in->inputs[i].len; p++)
             tsn_free(in->inputs[i].items[p]);
         tsn_free(in->inputs[i].items);
+        shapes_free(in->shapes[i]);
     }
     tsn_free(in->inputs);
+    tsn_free(in->shapes);
     for (size_t k = 0; k < in->sets.len; k++)
         tsn_free(in->sets.items[k].routes.items);
     tsn_vec_release(&in->sets);
@@ -83,6 +88,7 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
     tsn_json_release(&in->json);
     tsn_json_release(&in->labels_json);
     tsn_vec_release(&in->pairs);
+    tsn_vec_release(&in->spans);
     tsn_vec_release(&in->effects);
     tsn_vec_release(&in->lines);
     tsn_free(in);
@@ -227,15 +233,12 @@ static void dead_letter(struct tsn_ingest *in, struct part *part, const struct t
     tsn_vec_push(&in->dead, d);
     in->dead_bytes += d.value_len + d.key_len + strlen(d.error) + 200; /* headers, about */
     in->stats.dead_letters++;
+    in->stats.limit_labels += strcmp(in->reason, "limit") == 0;
     part->dead_letters++;
 }
 
 static void record_begin(struct tsn_ingest *in, const struct part *part, const struct tsn_ingest_record *r)
 {
-    tsn_vec_clear(&in->effects);
-    tsn_vec_clear(&in->lines);
-    in->record_events = in->record_late = in->record_irrelevant = 0;
-    in->max_ts_ms = TSN_TIME_NONE;
     in->before_ms = part->watermark_ms;
     in->reason = NULL;
     if (r->timestamp_ms == TSN_TIME_NONE ||
@@ -243,13 +246,43 @@ static void record_begin(struct tsn_ingest *in, const struct part *part, const s
         in->now_bound_ms = INT64_MAX;
 }
 
+static void forget_events(struct tsn_ingest *in)
+{
+    tsn_vec_clear(&in->effects);
+    tsn_vec_clear(&in->lines);
+    in->record_events = in->record_late = in->record_irrelevant = 0;
+    in->max_ts_ms = TSN_TIME_NONE;
+}
+
+static void learn(struct tsn_ingest *in, const struct tsn_ingest_record *r)
+{
+    const struct tsn_json_node *root = &in->json.nodes.items[0];
+    enum tsn_input_type type = (enum tsn_input_type)in->config->inputs.items[r->input].type;
+
+    if (root->kind == TSN_JSON_ARRAY && root->count)
+        root++;
+    shapes_learn(in->shapes[r->input], type, root, r->value, r->value_len);
+}
+
+static bool decode_json(struct tsn_ingest *in, const struct tsn_input_config *input, const struct tsn_ingest_record *r)
+{
+    if (shapes_take(in, in->shapes[r->input], (enum tsn_input_type)input->type, r->value, r->value_len))
+        return true;
+    forget_events(in);
+    if (!json_take(in, input, r->value, r->value_len))
+        return false;
+    learn(in, r);
+    return true;
+}
+
 static bool decode(struct tsn_ingest *in, const struct tsn_ingest_record *r)
 {
     const struct tsn_input_config *input = &in->config->inputs.items[r->input];
 
+    forget_events(in);
     if (!r->value || !r->value_len)
         return refuse(in, "empty", "a record without a value");
-    return json_take(in, input, r->value, r->value_len);
+    return decode_json(in, input, r);
 }
 
 static void advance(const struct tsn_ingest *in, struct part *part)

@@ -175,7 +175,8 @@ struct tsn_ingest {
     struct tsn_ingest_options opt;
     const struct tsn_config *config;
     int64_t epoch, seq;
-    struct parts *inputs; /* [config->inputs.len] */
+    struct parts *inputs;   /* [config->inputs.len] */
+    struct shapes **shapes; /* [config->inputs.len] */
     TSN_VEC(struct known_set) sets; /* by number */
     int64_t max_set;
     uint32_t generation; /* raised by every change of sets */
@@ -198,6 +199,7 @@ struct tsn_ingest {
     /* one record */
     struct tsn_json json, labels_json;
     TSN_VEC(struct pair) pairs;
+    TSN_VEC(struct span) spans;
     TSN_VEC(struct effect) effects;
     TSN_VEC(struct line) lines;
     int64_t max_ts_ms, now_bound_ms; /* greatest timestamp in it; latest allowed */
@@ -224,7 +226,6 @@ static inline int64_t floor_to(int64_t ms, int64_t unit)
 bool refuse(struct tsn_ingest *in, const char *reason, const char *fmt, ...) TSN_PRINTF(3, 4);
 
 /* series.c */
-struct tsn_u128 memo_key(const struct tsn_buf *bytes);
 /* The entry, if it is known and of the present rule sets; NULL: resolve, then memo_put. Counts hit or miss. */
 struct memo_entry *memo_find(struct tsn_ingest *in, struct tsn_u128 key);
 void memo_put(struct tsn_ingest *in, struct tsn_u128 key, enum memo_kind kind, void *target);
@@ -255,7 +256,7 @@ bool histogram_resolve(struct tsn_ingest *in, const char *name, const struct tsn
 extern const double hook_bounds[];
 extern const size_t hook_bound_count;
 
-/* json_events.c */
+/* json_events.c; the objects taken are left in in->json */
 bool json_take(struct tsn_ingest *in, const struct tsn_input_config *input, const char *data, size_t len);
 
 /* metadata.c */

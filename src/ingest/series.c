@@ -17,11 +17,6 @@
 
 enum { MEMO_MIN_CAP = 1024 };
 
-struct tsn_u128 memo_key(const struct tsn_buf *bytes)
-{
-    return tsn_hash128(bytes->data, bytes->len);
-}
-
 /* ---- memo --------------------------------------------------------------------------------- */
 
 static struct memo_entry *table_slot(const struct memo_table *t, struct tsn_u128 key)
@@ -238,7 +233,6 @@ static bool check_labels(struct tsn_ingest *in)
     }
     if (b->len <= MAX_LABELS && bytes <= (uint64_t)in->config->ingest.max_label_bytes)
         return true;
-    in->stats.limit_labels++;
     return refuse(in, "limit", "a series of %zu labels and %llu bytes; at most %d and %lld", b->len,
                   (unsigned long long)bytes, MAX_LABELS, (long long)in->config->ingest.max_label_bytes);
 }
