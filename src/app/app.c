@@ -58,6 +58,8 @@ void tsn_app_ingest_sources(struct tsn_app *app, struct tsn_ingest_options *opti
 {
     options->read_file = read_schema_file;
     options->read_file_arg = (void *)(uintptr_t)app->config;
+    options->schema = app->registry ? tsn_registry_schema : NULL;
+    options->schema_arg = app->registry;
 }
 
 /* ---- rule files ---------------------------------------------------------------------------- */
@@ -158,7 +160,9 @@ struct tsn_app *tsn_app_new(const struct tsn_app_options *options, struct tsn_er
     app->stats->detect.watermark_ms = TSN_TIME_NONE;
     pthread_mutex_init(&app->stats_lock, NULL);
     app->ingest.app = app->detect.app = app->respond.app = app;
-    if (need_topics(app, error) || !(app->book = tsn_rule_book_new(app->config, error)) ||
+    if (*app->config->registry.url && !(app->registry = tsn_registry_new(app->config, error)))
+        tsn_app_free(&app);
+    else if (need_topics(app, error) || !(app->book = tsn_rule_book_new(app->config, error)) ||
         ((options->stages & (TSN_STAGE_INGEST | TSN_STAGE_DETECT)) && publish_files(app, true, error)))
         tsn_app_free(&app);
     return app;
@@ -230,6 +234,7 @@ void tsn_app_free(struct tsn_app **appp)
         return;
     tsn_app_stop(app);
     tsn_rule_book_free(&app->book);
+    tsn_registry_free(&app->registry);
     pthread_mutex_destroy(&app->stats_lock);
     tsn_free(app->stats);
     tsn_free(app);

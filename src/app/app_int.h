@@ -9,6 +9,7 @@
 
 #include "tocsin/app.h"
 #include "tocsin/kafka.h"
+#include "tocsin/registry.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,6 +57,7 @@ struct tsn_app {
     struct tsn_app_options opt;
     const struct tsn_config *config;
     struct rule_book *book;
+    struct tsn_registry *registry; /* INGEST's thread's; NULL: none is configured */
     struct stage ingest, detect, respond;
     struct tsn_respond_stage *responder;
     pthread_mutex_t stats_lock;
