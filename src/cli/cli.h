@@ -50,11 +50,16 @@ char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct 
 struct tsn_config;
 /* Reads and parses the configuration file, with files and environment. False after printing why (exit 3). */
 bool tsn_cli_load_config(const char *path, struct tsn_config *config);
+struct tsn_policy;
+/* The built-in policy with the catalogue and the escalation that the configuration names. False after printing why (exit 3);
+ * *policy is to be released either way. */
+bool tsn_cli_load_policy(const struct tsn_config *config, struct tsn_policy *policy);
 
 /* One per command; each is in src/cli/cmd_<name>.c */
 int tsn_cmd_run(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
+int tsn_cmd_check(int argc, char **argv);
 int tsn_cmd_check_rules(int argc, char **argv);
 int tsn_cmd_topics_apply(int argc, char **argv);
 int tsn_cmd_topics_check(int argc, char **argv);

@@ -162,26 +162,10 @@ static void add_operand(struct report *r, struct rule_texts *texts, const char *
         invalid(r, operand, (struct tsn_position){ 0, 0 }, "unreadable", "", found < 0 ? error.message : "no such file");
 }
 
-static bool load_policy(const struct tsn_config *config, struct tsn_policy *policy)
-{
-    char *path = tsn_config_path(config, config->respond.services), *text;
-    struct tsn_error error = { 0 };
-    size_t len;
-    bool good;
-
-    text = tsn_cli_read_file(path, 1 << 20, &len, &error);
-    good = text && !tsn_policy_load_services(policy, path, text, len, &error);
-    if (!good)
-        fprintf(stderr, "tocsin: %s\n", error.message);
-    tsn_free(text);
-    tsn_free(path);
-    return good;
-}
-
 int tsn_cmd_check_rules(int argc, char **argv)
 {
     const char *output = "table", *config_file = NULL;
-    bool strict = false, good = true;
+    bool strict = false, good;
     int64_t sample_interval_ms = 0;
     const struct tsn_option options[] = {
         { "strict", TSN_OPT_FLAG, &strict, NULL, "exit 5 if there is any finding", 0, 0 },
@@ -209,9 +193,7 @@ int tsn_cmd_check_rules(int argc, char **argv)
         tsn_config_init(&config);
     else if (!tsn_cli_load_config(config_file, &config))
         return TSN_EXIT_INVALID;
-    tsn_policy_init_default(&policy);
-    if (*config.respond.services)
-        good = load_policy(&config, &policy);
+    good = tsn_cli_load_policy(&config, &policy);
     for (int i = 1; i <= operands; i++)
         add_operand(&r, &texts, argv[i]);
     check(&r, &texts,

@@ -30,3 +30,36 @@ bool tsn_cli_load_config(const char *path, struct tsn_config *config)
         fprintf(stderr, "tocsin: %s\n", error.message);
     return ok;
 }
+
+enum { MAX_POLICY_BYTES = 1 << 20 };
+
+typedef enum tsn_err load_policy(struct tsn_policy *policy, const char *file, const char *text, size_t len, struct tsn_error *error);
+
+static bool load_part(const struct tsn_config *config, const char *name, struct tsn_policy *policy, load_policy *load)
+{
+    char *path, *text;
+    struct tsn_error error = { 0 };
+    size_t len = 0;
+    bool ok;
+
+    if (!*name)
+        return true;
+    path = tsn_config_path(config, name);
+    text = tsn_cli_read_file(path, MAX_POLICY_BYTES, &len, &error);
+    ok = text && load(policy, path, text, len, &error) == TSN_OK;
+    if (!ok)
+        fprintf(stderr, "tocsin: %s\n", error.message);
+    tsn_free(text);
+    tsn_free(path);
+    return ok;
+}
+
+bool tsn_cli_load_policy(const struct tsn_config *config, struct tsn_policy *policy)
+{
+    bool services, escalation;
+
+    tsn_policy_init_default(policy);
+    services = load_part(config, config->respond.services, policy, tsn_policy_load_services);
+    escalation = load_part(config, config->respond.escalation, policy, tsn_policy_load_escalation);
+    return services && escalation;
+}

@@ -11,6 +11,7 @@ static const struct tsn_command_line commands[] = {
     { "run", "run the stages: events in, incidents out", tsn_cmd_run },
     { "eval", "evaluate PromQL over given samples (--bulk for many cases)", tsn_cmd_eval },
     { "test rules", "unit tests of rules, in promtool's format", tsn_cmd_test_rules },
+    { "check", "configuration, policy, rules, broker, topics, Redis, registry: a line each", tsn_cmd_check },
     { "check rules", "load rule files and say what is wrong, with file, line and column", tsn_cmd_check_rules },
     { "topics check", "what topics are missing, otherwise than declared, or too short for the rules", tsn_cmd_topics_check },
     { "topics apply", "create the missing topics; alters and deletes nothing", tsn_cmd_topics_apply },
