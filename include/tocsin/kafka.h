@@ -15,6 +15,8 @@
 
 #include "tocsin/config.h"
 
+#include <stdatomic.h>
+
 /* offset names: */
 #define TSN_OFFSET_BEGINNING INT64_C(-2)
 #define TSN_OFFSET_END INT64_C(-1)
@@ -49,6 +51,12 @@ struct tsn_kafka_partitions {
     size_t len, cap;
 };
 void tsn_kafka_partitions_release(struct tsn_kafka_partitions *list);
+
+/* ---- giving up ---------------------------------------------------------------------------- */
+
+/* For an ordered stop without a broker: once *flag is true, every call here that the calling thread makes, and that waits for the
+ * broker, gives up within about a second. NULL: none. Borrowed for the thread's life. */
+void tsn_kafka_give_up_on(const atomic_bool *flag);
 
 /* ---- cluster ------------------------------------------------------------------------------ */
 
@@ -112,8 +120,6 @@ enum tsn_err tsn_producer_offsets(struct tsn_producer *p, struct tsn_consumer *c
 /* OK · CONFLICT: aborted, send the same again · FENCED: the producer is dead. */
 enum tsn_err tsn_producer_commit(struct tsn_producer *p, struct tsn_error *error);
 enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error);
-/* Any thread: a commit or abort that waits gives up within a second, with TIMEOUT. For an ordered stop without a broker. */
-void tsn_producer_cancel(struct tsn_producer *p);
 /* Plain producer: waits until all is acknowledged; the first failed delivery is the error. */
 enum tsn_err tsn_producer_flush(struct tsn_producer *p, int timeout_ms, struct tsn_error *error);
 

@@ -154,7 +154,7 @@ static void commit(struct session *s)
     s->committed_ns = tsn_mono_now().ns;
     s->dirty = false;
     if (err) {
-        if (err != TSN_ERR_FENCED && !error.fatal)
+        if (err != TSN_ERR_FENCED && !error.fatal && !atomic_load(&s->stage->stop))
             (void)tsn_producer_abort(s->producer, &ignored);
         end_session(s, &error);
         return;
@@ -549,6 +549,7 @@ void *tsn_detect_stage_main(void *arg)
     struct stage *stage = arg;
     struct fence_guard guard = { { 0 } };
 
+    tsn_kafka_give_up_on(&stage->stop);
     while (!one_session(stage, &guard))
         tsn_app_sleep_ms(200 + (int)(tsn_mono_now().ns / 1000 % 800));
     atomic_store(&stage->done, true);

@@ -155,6 +155,8 @@ static enum tsn_err send_batch(struct session *s, const struct tsn_closed_batch 
         note_commit(s, now_ns() - began_ns, err != TSN_OK);
         if (!err || err == TSN_ERR_FENCED || error->fatal)
             return err;
+        if (atomic_load(&s->stage->stop))
+            return error->code;
         if (tsn_producer_abort(s->producer, &abort_error)) {
             *error = abort_error;
             return error->code;
@@ -162,8 +164,6 @@ static enum tsn_err send_batch(struct session *s, const struct tsn_closed_batch 
         tsn_log(TSN_LOG_WARN, "ingest", "transaction aborted; the batch goes out again", "seq=%lld error=\"%s\"", (long long)b->seq, error->message);
         if (atomic_load(&s->epoch) != b->epoch)
             return tsn_error_set(error, TSN_ERR_CONFLICT, "the assignment changed while a transaction was aborted");
-        if (atomic_load(&s->stage->stop))
-            return error->code;
         tsn_app_sleep_ms(100);
     }
 }
@@ -173,6 +173,7 @@ static void *sender_main(void *arg)
     struct session *s = arg;
     struct sender *q = &s->sender;
 
+    tsn_kafka_give_up_on(&s->stage->stop);
     pthread_mutex_lock(&q->lock);
     while (!q->quit) {
         struct tsn_error error = { 0 };
@@ -678,8 +679,6 @@ static void close_session(struct session *s)
     bool was_open = s->consumer != NULL;
 
     if (was_open) {
-        if (s->ended || atomic_load(&s->stage->stop))
-            tsn_producer_cancel(s->producer);
         pthread_mutex_lock(&s->sender.lock);
         s->sender.quit = true;
         pthread_cond_broadcast(&s->sender.changed);
@@ -745,6 +744,7 @@ void *tsn_ingest_stage_main(void *arg)
     struct tsn_ingest_stats base = { 0 };
     struct fence_guard guard = { { 0 } };
 
+    tsn_kafka_give_up_on(&stage->stop);
     while (!one_session(stage, &base, &guard))
         tsn_app_sleep_ms(200 + (int)(tsn_mono_now().ns / 1000 % 800));
     atomic_store(&stage->done, true);

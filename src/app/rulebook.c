@@ -2,7 +2,7 @@
  * rulebook: the topic `rules`, one partition, kept for ever: every rule set that was ever in force, with its number.
  *
  * A record is JSON: format, hash, settings, files [{file, text}]. A set's number is the offset of its record. Two workers that publish the
- * same set at the same moment leave two records of one hash: both are valid sets with the same content, and the later number wins.
+ * same set at the same moment leave two records of one hash: the second is no new set, for every reader.
  *
  * Concurrency: one mutex around everything; sets are parsed for the caller, never shared.
  */
@@ -27,6 +27,7 @@ struct rule_book {
     const struct tsn_config *config;
     struct tsn_reader *reader;
     TSN_VEC(struct version) versions;
+    int64_t seen; /* offset of the last record read; -1 */
 };
 
 void tsn_rule_settings_release(struct rule_settings *s)
@@ -135,6 +136,13 @@ static enum tsn_err refresh(struct rule_book *book, int timeout_ms, struct tsn_e
         }
         if (err)
             return err;
+        /* Two workers that start together may both publish: the second record of one hash is the same set. */
+        if (book->versions.len && strcmp(book->versions.items[book->versions.len - 1].hash, v.hash) == 0) {
+            book->seen = v.number;
+            release_version(&v);
+            continue;
+        }
+        book->seen = v.number;
         tsn_vec_push(&book->versions, v);
     }
 }
@@ -151,9 +159,10 @@ struct rule_book *tsn_rule_book_new(const struct tsn_config *config, struct tsn_
     pthread_mutex_init(&book->lock, NULL);
     book->config = config;
     book->reader = reader;
+    book->seen = -1;
     end = tsn_reader_end(reader);
     for (int64_t until_ns = tsn_mono_now().ns + READ_TIMEOUT_MS * INT64_C(1000000);
-         end > 0 && (!book->versions.len || book->versions.items[book->versions.len - 1].number < end - 1);) {
+         book->seen < end - 1;) {
         if (refresh(book, 100, error)) {
             tsn_rule_book_free(&book);
             return NULL;

@@ -8,6 +8,18 @@
 
 #include <string.h>
 
+static _Thread_local const atomic_bool *give_up;
+
+void tsn_kafka_give_up_on(const atomic_bool *flag)
+{
+    give_up = flag;
+}
+
+bool tsn_kafka_given_up(void)
+{
+    return give_up && atomic_load(give_up);
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     enum tsn_log_level to = level <= 3 ? TSN_LOG_ERROR : level == 4 ? TSN_LOG_WARN : level <= 6 ? TSN_LOG_INFO : TSN_LOG_DEBUG;
@@ -179,7 +191,11 @@ int32_t tsn_kafka_partition_count(const struct tsn_config *config, const char *t
     if (!conf || !(rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error)))
         return -1;
     rkt = rd_kafka_topic_new(rk, topic, NULL);
-    code = rd_kafka_metadata(rk, 0, rkt, &md, 10000);
+    for (int tries = 0; tries < 10; tries++) {
+        code = rd_kafka_metadata(rk, 0, rkt, &md, 1000);
+        if ((code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT) || tsn_kafka_given_up())
+            break;
+    }
     if (!code && md->topic_cnt == 1)
         count = md->topics[0].err ? 0 : md->topics[0].partition_cnt;
     if (md)

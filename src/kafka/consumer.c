@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { BATCH_MAX = 4096, COMMITTED_TRIES = 12 };
+enum { BATCH_MAX = 4096, COMMITTED_TRIES = 60 };
 
 struct tsn_consumer {
     rd_kafka_t *rk, *observer; /* observer: read_uncommitted, never subscribed */
@@ -75,7 +75,7 @@ static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *l
     rd_kafka_error_t *err = NULL;
 
     for (int tries = 0; tries < COMMITTED_TRIES; tries++)
-        if (!(code = rd_kafka_committed(c->rk, list, 5000)))
+        if (!(code = rd_kafka_committed(c->rk, list, 1000)) || tsn_kafka_given_up())
             break;
     if (code) {
         fail(c, TSN_ERR_UNREACHABLE, "committed offsets", rd_kafka_err2str(code));

@@ -6,6 +6,8 @@
 
 #include <librdkafka/rdkafka.h>
 
+/* Whether this thread was told to give up (tsn_kafka_give_up_on). */
+bool tsn_kafka_given_up(void);
 /* A configuration with the user's properties and our log callback. Caller owns until rd_kafka_new. */
 rd_kafka_conf_t *tsn_kafka_conf(const struct tsn_config *config, struct tsn_error *error);
 /* Sets one of ours; a bug if librdkafka does not know it. */

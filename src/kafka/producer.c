@@ -7,10 +7,9 @@
  */
 #include "kafka/kafka_int.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
-/* A transaction call is repeated in slices of a second, so that a cancel is seen. */
+/* A transaction call is repeated in slices of a second, so that a stop is seen. */
 enum { SLICE_MS = 1000, CALL_MAX_MS = 15000 };
 
 enum { SEND_WAIT_MS = 30000, POLL_STEP_MS = 50 };
@@ -18,7 +17,6 @@ enum { SEND_WAIT_MS = 30000, POLL_STEP_MS = 50 };
 struct tsn_producer {
     rd_kafka_t *rk;
     bool transactional;
-    atomic_bool cancelled;
     rd_kafka_resp_err_t failed; /* plain: first failed delivery since the last flush */
 };
 
@@ -37,13 +35,13 @@ static enum tsn_err init_transactions(struct tsn_producer *p, int timeout_ms, st
 
     for (;;) {
         int64_t left_ms = (until_ns - tsn_mono_now().ns) / 1000000;
-        rd_kafka_error_t *err = rd_kafka_init_transactions(p->rk, left_ms > 5000 ? 5000 : left_ms > 0 ? (int)left_ms : 1);
+        rd_kafka_error_t *err = rd_kafka_init_transactions(p->rk, left_ms > SLICE_MS ? SLICE_MS : left_ms > 0 ? (int)left_ms : 1);
         enum tsn_err code;
 
         if (!err)
             return TSN_OK;
         code = tsn_kafka_take_error(error, err, "init transactions");
-        if (!error->retriable || left_ms <= 0)
+        if (!error->retriable || left_ms <= 0 || tsn_kafka_given_up())
             return code;
     }
 }
@@ -128,7 +126,7 @@ enum tsn_err tsn_producer_send(struct tsn_producer *p, const char *topic, int32_
             return TSN_OK;
         if (hdrs)
             rd_kafka_headers_destroy(hdrs);
-        if (!full || waited_ms >= SEND_WAIT_MS)
+        if (!full || waited_ms >= SEND_WAIT_MS || (waited_ms >= SLICE_MS && tsn_kafka_given_up()))
             return tsn_kafka_take_error(error, err, topic);
         rd_kafka_error_destroy(err);
         rd_kafka_poll(p->rk, POLL_STEP_MS);
@@ -154,7 +152,7 @@ enum tsn_err tsn_producer_offsets(struct tsn_producer *p, struct tsn_consumer *c
         }
     }
     for (int waited_ms = 0; (err = rd_kafka_send_offsets_to_transaction(p->rk, list, group, SLICE_MS)); waited_ms += SLICE_MS) {
-        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || atomic_load(&p->cancelled))
+        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || tsn_kafka_given_up())
             break;
         rd_kafka_error_destroy(err);
     }
@@ -169,7 +167,7 @@ static enum tsn_err in_slices(struct tsn_producer *p, rd_kafka_error_t *(*call)(
     rd_kafka_error_t *err;
 
     for (int waited_ms = 0; (err = call(p->rk, SLICE_MS)); waited_ms += SLICE_MS) {
-        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || atomic_load(&p->cancelled))
+        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || tsn_kafka_given_up())
             break;
         rd_kafka_error_destroy(err);
     }
@@ -184,11 +182,6 @@ enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error)
 enum tsn_err tsn_producer_commit(struct tsn_producer *p, struct tsn_error *error)
 {
     return in_slices(p, rd_kafka_commit_transaction, "commit transaction", error);
-}
-
-void tsn_producer_cancel(struct tsn_producer *p)
-{
-    atomic_store(&p->cancelled, true);
 }
 
 enum tsn_err tsn_producer_flush(struct tsn_producer *p, int timeout_ms, struct tsn_error *error)

@@ -34,7 +34,7 @@ static enum tsn_err true_end(const struct tsn_config *config, const char *topic,
                              int64_t *high, struct tsn_error *error)
 {
     rd_kafka_conf_t *conf = tsn_kafka_conf(config, error);
-    rd_kafka_resp_err_t code;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     rd_kafka_t *rk;
 
     if (!conf)
@@ -44,8 +44,8 @@ static enum tsn_err true_end(const struct tsn_config *config, const char *topic,
     rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (!rk)
         return error->code;
-    for (int tries = 0; tries < 6; tries++) {
-        code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 5000);
+    for (int tries = 0; tries < 30 && !(tries && tsn_kafka_given_up()); tries++) {
+        code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 1000);
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT &&
             code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
             break;
@@ -106,9 +106,9 @@ enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_me
 
         if (!r->tail && r->position >= r->end)
             return TSN_ERR_NOT_FOUND;
-        m = rd_kafka_consumer_poll(r->rk, left_ms > 0 ? (int)left_ms : 0);
+        m = rd_kafka_consumer_poll(r->rk, left_ms > 500 ? 500 : left_ms > 0 ? (int)left_ms : 0);
         if (!m) {
-            if (left_ms <= 0)
+            if (left_ms <= 0 || tsn_kafka_given_up())
                 return tsn_error_set(error, TSN_ERR_TIMEOUT, "%s/%d: no record after offset %lld within %d ms", r->topic,
                                      r->partition, (long long)r->position, timeout_ms);
             continue;

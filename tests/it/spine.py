@@ -113,7 +113,7 @@ class Stream:
         for topic in ("metrics", "logs", "hooks"):
             for partition in range(PARTITIONS):
                 kcats[topic, partition] = subprocess.Popen(
-                    ["kcat", "-b", self.kafka, "-t", self.name + "." + topic, "-p", str(partition), "-P", "-X", "linger.ms=5",
+                    ["kcat", "-b", self.kafka, "-t", self.name + "." + topic, "-p", str(partition), "-P", "-E", "-X", "linger.ms=5",
                      "-X", "enable.idempotence=true"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for events in event_lists(seed, seconds):
             for topic, partition, event in events:
