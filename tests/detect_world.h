@@ -280,7 +280,7 @@ struct reference {
     TSN_VEC(struct ref_counter) counters;
     struct tsn_rule_set *set; /* borrowed */
     struct tsn_buf lines;
-    int64_t ttl_ms;
+    int64_t ttl_ms, lookback_ms; /* lookback 0: the default */
 };
 
 static WORLD_UNUSED void reference_init(struct reference *ref, int64_t ttl_ms)
@@ -414,7 +414,8 @@ static WORLD_UNUSED void reference_run(struct reference *ref, struct tsn_rule_se
                                              .append = world_append,
                                              .append_arg = ref->store,
                                              .on_changes = world_changes,
-                                             .changes_arg = ref };
+                                             .changes_arg = ref,
+                                             .eval.lookback_ms = ref->lookback_ms };
     struct ref_samples all = { 0 };
     struct tsn_rule_evaluator *ev;
 

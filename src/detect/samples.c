@@ -305,6 +305,8 @@ static void trim_index(struct tsn_detect *d, int64_t needless_ms)
         tsn_free(d->index.items[gone].text);
         gone++;
     }
+    if (!gone)
+        return;
     memmove(d->index.items, d->index.items + gone, (d->index.len - gone) * sizeof *d->index.items);
     d->index.len -= gone;
 }

@@ -282,7 +282,7 @@ void tsn_series_trim(struct series *s, int64_t before_ms)
 {
     size_t old = upper_bound(s, before_ms);
 
-    if (old < 64 && old * 2 < s->samples.len) /* moving few is not worth the copy */
+    if (!old || (old < 64 && old * 2 < s->samples.len)) /* moving few is not worth the copy */
         return;
     memmove(s->samples.items, s->samples.items + old, (s->samples.len - old) * sizeof *s->samples.items);
     s->samples.len -= old;

@@ -295,6 +295,8 @@ static void drop_minutes(struct series *s, int64_t needless_ms, struct tsn_detec
         derived_key(&key, s, s->minutes.items[gone++]);
         push_record(out, &key, NULL);
     }
+    if (!gone)
+        return;
     memmove(s->minutes.items, s->minutes.items + gone, (s->minutes.len - gone) * sizeof *s->minutes.items);
     s->minutes.len -= gone;
 }

@@ -1,0 +1,446 @@
+/*
+ * Goal: what DETECT gives is a function of the log of samples alone.
+ * Method: seeded logs (two writers that restart, counters that die and are born again, late samples,
+ * idle and waking partitions, three rule sets one after the other) and
+ *   - a takeover at every place of the log: checkpoint, restore into a new DETECT, refill, go on; the
+ *     transitions must be those of the undisturbed run, byte for byte;
+ *   - takeovers of takeovers, at random places, to the end;
+ *   - logs without lateness or switches against the sequential reference.
+ * A failure prints its seed; SEED=n SEEDS=m in the environment runs others.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../detect_world.h"
+
+/* ---- chance ------------------------------------------------------------------------------- */
+
+static uint64_t rng_state;
+
+static uint64_t rng(void)
+{
+    uint64_t z = rng_state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static int64_t below(int64_t n)
+{
+    return (int64_t)(rng() % (uint64_t)n);
+}
+
+/* ---- rules -------------------------------------------------------------------------------- */
+
+static const char *const rule_sets[] = {
+    "groups:\n"
+    "- {name: counters, interval: 15s, rules: [\n"
+    "   {record: 'svc:err:rate1m', expr: 'sum by (service) (rate(err_total[1m]))'},\n"
+    "   {alert: Errors, expr: 'svc:err:rate1m > 0.2', for: 30s, labels: {severity: warning}},\n"
+    "   {alert: Errors, expr: 'svc:err:rate1m > 0.5', keep_firing_for: 45s, labels: {severity: critical},\n"
+    "     annotations: {v: '{{ $value }} on {{ $labels.service }}'}}]}\n"
+    "- {name: gauges, interval: 30s, query_offset: 10s, rules: [\n"
+    "   {alert: Hot, expr: 'max_over_time(temp[2m]) > 50', for: 1m},\n"
+    "   {alert: Born, expr: 'log_total >= 0'}]}\n",
+    "groups:\n"
+    "- {name: counters, interval: 15s, rules: [\n"
+    "   {alert: Errors, expr: 'svc:err:rate1m > 0.5', keep_firing_for: 45s, labels: {severity: critical}},\n"
+    "   {record: 'svc:err:rate1m', expr: 'sum by (service) (rate(err_total[1m]))'},\n"
+    "   {record: 'svc:err:sum', expr: '(svc:err:sum + svc:err:rate1m) or svc:err:rate1m'},\n"
+    "   {alert: Sum, expr: 'avg_over_time(svc:err:sum[4m]) > 2'}]}\n"
+    "- {name: gauges, interval: 30s, rules: [\n"
+    "   {alert: Hot, expr: 'avg_over_time(temp[5m]) > 40', for: 1m},\n"
+    "   {alert: Quiet, expr: 'absent(temp{service=\"a\"})'},\n"
+    "   {alert: Sub, expr: 'max_over_time(rate(err_total[30s])[4m:30s]) > 0.6'}]}\n"
+    "- {name: meta, interval: 15s, rules: [{alert: Many, expr: 'count(ALERTS{alertstate=\"firing\",alertname!=\"Many\"}) > 2'}]}\n",
+    "groups:\n"
+    "- {name: gauges, interval: 15s, limit: 2, rules: [\n"
+    "   {alert: Hot, expr: 'avg_over_time(temp[5m]) > 40', for: 1m},\n"
+    "   {alert: Flap, expr: 'changes(temp[5m] offset 1m) > 3'}]}\n"
+    "- {name: logs, interval: 5s, rules: [{alert: Logs, expr: 'increase(log_total[20s]) > 3'},\n"
+    "   {alert: NoLogs, expr: 'rate(log_total[1m]) == 0 or absent(log_total)', for: 20s}]}\n",
+};
+
+/* ---- a log -------------------------------------------------------------------------------- */
+
+enum { PARTS = 3, WRITERS = 2, TTL_MS = 100000, LOOKBACK_MS = 60000 };
+
+struct source {
+    int32_t partition;
+    const char *topic;
+    int64_t clock_ms; /* greatest event time written */
+    bool idle, spoke;
+    int64_t idle_clock_ms;
+};
+
+static const char *const gauges[] = { "temp{service=\"a\"}", "temp{service=\"b\"}", "temp{service=\"c\",i=\"1\"}" };
+static const char *const counters[] = { "err_total{service=\"a\",code=\"500\"}", "err_total{service=\"a\",code=\"503\"}",
+                                        "err_total{service=\"b\",code=\"500\"}" };
+
+struct maker {
+    struct log log;
+    struct log_writer writers[WRITERS];
+    struct source sources[PARTS];
+    struct reference *ref; /* NULL: lateness, idleness and switches too */
+    int64_t sets[WRITERS];
+    bool bursting; /* counters count */
+};
+
+static void one_sample(struct maker *m, struct log_writer *w, struct source *s)
+{
+    bool logs = s->partition == 0 && strcmp(s->topic, "l") == 0;
+    int64_t ts = s->clock_ms + 1 + below(4000) - (m->ref ? 0 : below(12) == 0 ? 45000 : 0);
+    const char *name = logs ? "log_total{service=\"a\"}"
+                       : below(2) ? gauges[below(3)]
+                                  : counters[below(3)];
+
+    s->clock_ms = ts > s->clock_ms ? ts : s->clock_ms;
+    if (name[0] == 't') {
+        double value = below(40) == 0 ? tsn_stale() : (double)below(9000) / 100;
+
+        if (below(7) == 0)
+            return;
+        put_point(&m->log, w, name, ts, value);
+        if (m->ref)
+            ref_point(m->ref, name, ts, value);
+    } else if (m->bursting) {
+        double value = (double)(1 + below(8)) / 8;
+
+        put_delta(&m->log, w, name, ts, value);
+        if (m->ref)
+            ref_delta(m->ref, name, ts, value);
+    }
+}
+
+static void one_source(struct maker *m, struct log_writer *w, struct source *s)
+{
+    if (!m->ref && s->spoke && !s->idle && below(12) == 0) {
+        s->idle = true;
+        s->idle_clock_ms = s->clock_ms;
+    } else if (s->idle && below(3) == 0) {
+        s->idle = false; /* wakes: where it was, or where the others are */
+        if (below(2))
+            s->clock_ms = s->idle_clock_ms;
+    }
+    if (s->idle)
+        s->idle_clock_ms += below(20000);
+    else
+        for (int64_t n = below(7); n >= 0; n--)
+            one_sample(m, w, s);
+    s->spoke = true;
+    put_input(w, s->topic, s->partition, s->clock_ms - 5000, s->idle, s->idle ? s->idle_clock_ms : TSN_TIME_NONE);
+}
+
+static void one_batch(struct maker *m)
+{
+    int32_t slot = (int32_t)below(WRITERS);
+    struct log_writer *w = &m->writers[slot];
+
+    if (below(25) == 0) { /* a restart: a new incarnation announces anew */
+        int64_t writer = w->writer + 1;
+
+        writer_release(w);
+        writer_init(w, slot, writer);
+    }
+    if (below(30) == 0)
+        m->bursting = !m->bursting;
+    m->log.wall_ms += 100 + below(below(10) ? 3000 : 40000);
+    if (!m->ref && m->sets[slot] < 2 && below(40) == 0)
+        m->sets[slot]++;
+    m->log.rule_set = m->sets[slot];
+    for (int p = 0; p < PARTS; p++)
+        if (p % WRITERS == slot)
+            one_source(m, w, &m->sources[p]);
+    (void)log_send(&m->log, w);
+}
+
+static void make_log(struct maker *m, struct reference *ref, int batches)
+{
+    memset(m, 0, sizeof *m);
+    m->ref = ref;
+    m->log.wall_ms = T0;
+    m->bursting = true;
+    for (int i = 0; i < WRITERS; i++)
+        writer_init(&m->writers[i], i, 1);
+    for (int p = 0; p < PARTS; p++)
+        m->sources[p] = (struct source){ .partition = p == 2 ? 0 : p, .topic = p == 2 ? "l" : "m",
+                                         .clock_ms = T0 + 5000 };
+    put_decl(&m->writers[0], "m", 2, NULL);
+    put_decl(&m->writers[0], "l", 1, "log_total");
+    for (int p = 0; p < PARTS; p++) /* all clocks stand at T0 in the first batch: every unit starts there */
+        put_input(&m->writers[0], m->sources[p].topic, m->sources[p].partition, T0, false, TSN_TIME_NONE);
+    (void)log_send(&m->log, &m->writers[0]);
+    for (int i = 0; i < batches; i++)
+        one_batch(m);
+}
+
+static void free_log(struct maker *m)
+{
+    for (int i = 0; i < WRITERS; i++)
+        writer_release(&m->writers[i]);
+    log_release(&m->log);
+}
+
+/* ---- DETECT with its state topic ---------------------------------------------------------- */
+
+static struct tsn_detect *new_detect(void)
+{
+    struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = TTL_MS,
+                                           .lookback_ms = LOOKBACK_MS };
+    struct tsn_detect *d = tsn_detect_new(&options);
+
+    for (size_t i = 0; i < TSN_ARRAY_LEN(rule_sets); i++)
+        tsn_detect_add_rule_set(d, (int64_t)i, world_rules(rule_sets[i]));
+    return d;
+}
+
+/* The compacted topic: key → last value, in order of the last write. */
+struct topic {
+    struct tsn_map last; /* key → struct tsn_buf */
+};
+
+static void topic_put(struct topic *topic, const struct tsn_state_record *record)
+{
+    struct tsn_buf *old = tsn_map_del(&topic->last, record->key, strlen(record->key)), *value;
+
+    if (old) {
+        tsn_buf_release(old);
+        tsn_free(old);
+    }
+    if (!record->value)
+        return;
+    value = tsn_calloc(1, sizeof *value);
+    tsn_buf_append(value, record->value, record->value_len);
+    tsn_map_put_str(&topic->last, record->key, value);
+}
+
+static void topic_release(struct topic *topic)
+{
+    tsn_map_foreach(&topic->last, e) {
+        tsn_buf_release(e->value);
+        tsn_free(e->value);
+    }
+    tsn_map_release(&topic->last);
+}
+
+static void commit(struct tsn_detect *d, int64_t next_offset, struct topic *topic)
+{
+    struct tsn_detect_output out = { 0 };
+
+    tsn_detect_checkpoint(d, next_offset, &out);
+    for (size_t i = 0; i < out.state.len; i++)
+        topic_put(topic, &out.state.items[i]);
+    tsn_detect_output_release(&out);
+}
+
+static void apply_one(struct tsn_detect *d, const struct log_record *record, struct tsn_buf *text)
+{
+    struct tsn_detect_output out = { 0 };
+
+    apply_record(d, record, &out);
+    for (size_t i = 0; i < out.transitions.len; i++) {
+        tsn_codec_transition_encode(&out.transitions.items[i], TSN_FORM_JSON, text);
+        tsn_buf_putc(text, '\n');
+    }
+    tsn_detect_output_release(&out);
+}
+
+/* A new owner: restores, refills up to where the topic says. Nothing may come out meanwhile. */
+static struct tsn_detect *take_over(const struct topic *topic, const struct log *log, size_t *read)
+{
+    struct tsn_detect *d = new_detect();
+    struct tsn_buf nothing = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+    int64_t from, next;
+
+    tsn_map_foreach(&topic->last, e) {
+        const struct tsn_buf *value = e->value;
+
+        if (tsn_detect_restore(d, tsn_map_entry_key(e), e->key_len, value->data, value->len, &error))
+            fail_msg("restore: %s", error.message);
+    }
+    if (tsn_detect_restore_done(d, &from, &next, &error))
+        fail_msg("restore: %s", error.message);
+    *read = 0;
+    for (size_t i = 0; i < log->records.len && log->records.items[i].offset < next; i++) {
+        if (log->records.items[i].offset < from)
+            continue;
+        apply_one(d, &log->records.items[i], &nothing);
+        (*read)++;
+    }
+    assert_int_equal(nothing.len, 0);
+    return d;
+}
+
+static void check_matches(const struct tsn_detect *d)
+{
+    struct tsn_detect_stats stats;
+
+    tsn_detect_get_stats(d, &stats);
+    assert_int_equal(stats.refill_mismatches, 0);
+    assert_int_equal(stats.unknown_refs, 0);
+}
+
+/* ---- properties --------------------------------------------------------------------------- */
+
+static uint64_t seed_of(uint64_t n)
+{
+    const char *first = getenv("SEED");
+
+    return (first ? strtoull(first, NULL, 10) : 1) + n;
+}
+
+static uint64_t seeds(uint64_t normal)
+{
+    const char *count = getenv("SEEDS");
+
+    return count ? strtoull(count, NULL, 10) : normal;
+}
+
+static void same_text(uint64_t seed, size_t cut, size_t at, const struct tsn_buf *want, const struct tsn_buf *got)
+{
+    if (want->len == got->len && memcmp(tsn_buf_str(want), tsn_buf_str(got), want->len) == 0)
+        return;
+    fprintf(stderr, "seed %llu, takeover after batch %zu, batch %zu:\nundisturbed:\n%staken over:\n%s",
+                (unsigned long long)seed, cut, at, tsn_buf_str(want), tsn_buf_str(got));
+    fail();
+}
+
+enum { BATCHES = 240, AFTER = 30 };
+
+static void takeover_everywhere(uint64_t seed, size_t *transitions)
+{
+    struct maker m;
+    struct tsn_buf want[BATCHES + 1];
+    struct topic topic = { { 0 } };
+    struct tsn_detect *d = new_detect(), *chain = NULL;
+    size_t read = 0, longest = 0;
+
+    rng_state = seed;
+    make_log(&m, NULL, BATCHES);
+    memset(want, 0, sizeof want);
+    for (size_t i = 0; i < m.log.records.len; i++) {
+        apply_one(d, &m.log.records.items[i], &want[i]);
+        *transitions += want[i].len > 0;
+    }
+    check_matches(d);
+    tsn_detect_free(&d);
+    for (size_t i = 0; i < m.log.records.len; i++) {
+        struct tsn_buf got = TSN_BUF_INIT;
+
+        if (!chain)
+            chain = i ? take_over(&topic, &m.log, &read) : new_detect();
+        apply_one(chain, &m.log.records.items[i], &got);
+        same_text(seed, i - 1, i, &want[i], &got);
+        check_matches(chain);
+        tsn_buf_release(&got);
+        if (below(3) == 0) /* a transaction may hold several batches */
+            continue;
+        commit(chain, m.log.records.items[i].offset + 1, &topic);
+        d = take_over(&topic, &m.log, &read);
+        longest = read > longest ? read : longest;
+        for (size_t k = i + 1; k < m.log.records.len && k <= i + AFTER; k++) {
+            apply_one(d, &m.log.records.items[k], &got);
+            same_text(seed, i, k, &want[k], &got);
+            tsn_buf_release(&got);
+        }
+        check_matches(d);
+        tsn_detect_free(&d);
+        if (below(20) == 0)
+            tsn_detect_free(&chain);
+    }
+    assert_true(longest < m.log.records.len); /* the index bounds what is read back */
+    tsn_detect_free(&chain);
+    topic_release(&topic);
+    for (size_t i = 0; i <= BATCHES; i++)
+        tsn_buf_release(&want[i]);
+    free_log(&m);
+}
+
+static void test_takeover_everywhere(void **state)
+{
+    size_t transitions = 0;
+
+    TSN_UNUSED(state);
+    for (uint64_t n = 0; n < seeds(6); n++)
+        takeover_everywhere(seed_of(n), &transitions);
+    assert_true(transitions > 20);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void sort_lines(struct tsn_buf *text)
+{
+    TSN_VEC(char *) lines = { 0 };
+    struct tsn_buf sorted = TSN_BUF_INIT;
+    char *rest = tsn_buf_take(text, NULL), *copy = rest, *line;
+
+    while (copy && (line = strsep(&copy, "\n")) != NULL)
+        tsn_vec_push(&lines, line);
+    if (lines.len)
+        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
+    for (size_t i = 0; i < lines.len; i++)
+        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
+    tsn_vec_release(&lines);
+    tsn_free(rest);
+    *text = sorted;
+}
+
+static void test_same_as_reference(void **state)
+{
+    TSN_UNUSED(state);
+    for (uint64_t n = 0; n < seeds(12); n++) {
+        struct tsn_detect_options options = { .partition_count = 1, .counter_ttl_ms = TTL_MS,
+                                           .lookback_ms = LOOKBACK_MS };
+        struct tsn_detect *d = tsn_detect_new(&options);
+        struct tsn_rule_set *set = world_rules(rule_sets[n % TSN_ARRAY_LEN(rule_sets)]);
+        struct tsn_detect_output out = { 0 };
+        struct tsn_buf lines = TSN_BUF_INIT;
+        struct tsn_detect_stats stats;
+        struct reference ref;
+        struct maker m;
+
+        rng_state = seed_of(n);
+        reference_init(&ref, TTL_MS);
+        ref.lookback_ms = LOOKBACK_MS;
+        make_log(&m, &ref, 200);
+        tsn_detect_add_rule_set(d, 0, set);
+        for (size_t i = 0; i < m.log.records.len; i++)
+            apply_record(d, &m.log.records.items[i], &out);
+        put_transitions(&lines, &out);
+        tsn_detect_get_stats(d, &stats);
+        assert_int_equal(stats.late_dropped + stats.late_moved, 0);
+        reference_run(&ref, set, T0, stats.watermark_ms);
+        sort_lines(&lines); /* units step at their own pace: only the order inside one is fixed */
+        sort_lines(&ref.lines);
+        if (strcmp(tsn_buf_str(&lines), tsn_buf_str(&ref.lines)) != 0) {
+            fprintf(stderr, "seed %llu: detect:\n%sreference:\n%s", (unsigned long long)seed_of(n), tsn_buf_str(&lines),
+                        tsn_buf_str(&ref.lines));
+            fail();
+        }
+        assert_true(lines.len > 0);
+        tsn_buf_release(&lines);
+        tsn_detect_output_release(&out);
+        tsn_detect_free(&d);
+        reference_release(&ref);
+        free_log(&m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_as_reference),
+        cmocka_unit_test(test_takeover_everywhere),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
