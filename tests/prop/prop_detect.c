@@ -159,6 +159,15 @@ static void one_batch(struct maker *m)
     (void)log_send(&m->log, w);
 }
 
+static int64_t end_of(const struct maker *m)
+{
+    int64_t end_ms = 0;
+
+    for (int p = 0; p < PARTS; p++)
+        end_ms = m->sources[p].clock_ms > end_ms ? m->sources[p].clock_ms : end_ms;
+    return end_ms;
+}
+
 static void make_log(struct maker *m, struct reference *ref, int batches)
 {
     memset(m, 0, sizeof *m);
@@ -177,6 +186,9 @@ static void make_log(struct maker *m, struct reference *ref, int batches)
     (void)log_send(&m->log, &m->writers[0]);
     for (int i = 0; i < batches; i++)
         one_batch(m);
+    for (int p = 0; p < PARTS && ref; p++) /* and all stand at one time in the last */
+        put_input(&m->writers[0], m->sources[p].topic, m->sources[p].partition, end_of(m), false, TSN_TIME_NONE);
+    (void)log_send(&m->log, &m->writers[0]);
 }
 
 static void free_log(struct maker *m)
@@ -316,7 +328,7 @@ enum { BATCHES = 240, AFTER = 30 };
 static void takeover_everywhere(uint64_t seed, size_t *transitions)
 {
     struct maker m;
-    struct tsn_buf want[BATCHES + 1];
+    struct tsn_buf want[BATCHES + 2];
     struct topic topic = { { 0 } };
     struct tsn_detect *d = new_detect(), *chain = NULL;
     size_t read = 0, longest = 0;
@@ -357,7 +369,7 @@ static void takeover_everywhere(uint64_t seed, size_t *transitions)
     assert_true(longest < m.log.records.len); /* the index bounds what is read back */
     tsn_detect_free(&chain);
     topic_release(&topic);
-    for (size_t i = 0; i <= BATCHES; i++)
+    for (size_t i = 0; i < BATCHES + 2; i++)
         tsn_buf_release(&want[i]);
     free_log(&m);
 }
