@@ -11,7 +11,11 @@
  *     batch ──▶ inputs (watermarks, idle)  ──▶ unit time ──▶ steps ──▶ transitions
  *          └──▶ series (samples, open panes) ───────────────▲      └──▶ state records
  *
- * Limits: series per partition (`max_series`), samples by window length. Each is counted.
+ * A checkpoint and the records before it in `state`, with the log, give back the very state: what a
+ * new owner gives is what the old one would have given, byte for byte (src/detect/takeover.c).
+ *
+ * Limits: series per partition (`max_series`), samples by window length. Each is counted. A series that
+ * nobody reads is not kept; one whose samples lie behind all windows is forgotten.
  */
 #ifndef TOCSIN_DETECT_H
 #define TOCSIN_DETECT_H
@@ -61,12 +65,16 @@ struct tsn_detect_stats {
 
 struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options);
 void tsn_detect_free(struct tsn_detect **detect);
-/* Makes a set known; in force once every input carries its number (DESIGN §4). Takes the set. */
+/* Makes a set known; in force once every input carries its number (DESIGN §4). Takes the set. Numbers
+ * go up. What DETECT gives is a function of the log only if every set of topic `rules` that parses, up
+ * to batch->rule_set, is known before the batch is applied: read `rules` to its end first, and again when a
+ * batch names a number not yet read. For a takeover, add all sets before tsn_detect_restore_done. */
 void tsn_detect_add_rule_set(struct tsn_detect *d, int64_t number, struct tsn_rule_set *set);
 /* Applies the batch at `offset` (offsets go up) and runs every step that is due. Appends to out. */
 void tsn_detect_apply(struct tsn_detect *d, const struct tsn_batch *batch, int64_t offset,
                       struct tsn_detect_output *out);
-/* The checkpoint and what changed since the last call, for the transaction that commits `next_offset`. */
+/* The checkpoint and what changed since the last call, for the transaction that commits `next_offset`. If that
+ * transaction aborts, free the object and take over anew: what was handed out counts as written. */
 void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn_detect_output *out);
 void tsn_detect_get_stats(const struct tsn_detect *d, struct tsn_detect_stats *stats);
 
@@ -77,7 +85,8 @@ void tsn_detect_get_stats(const struct tsn_detect *d, struct tsn_detect_stats *s
 enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t key_len, const char *value,
                                 size_t value_len, struct tsn_error *error);
 /* After the last one. *refill_offset: where to read `samples` from; batches below *next_offset
- * then only fill windows and give no output. Both 0 when there was no checkpoint. */
+ * then only fill windows and give no output. Both 0 when there was no checkpoint. NOT_FOUND: the checkpoint names a
+ * rule set that was not added. */
 enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offset, int64_t *next_offset,
                                      struct tsn_error *error);
 

@@ -1,7 +1,7 @@
 /*
  * shard: where rules run, and so where INGEST sends their series (rules, L3).
  *
- * `samples` is partitioned by the shard label. A unit (a rule group, or groups tied by recorded series) runs on every
+ * `samples` is partitioned by the shard label. A unit (a rule group, or groups tied by recorded series or ALERTS) runs on every
  * partition for the series there, if nothing in it depends on series of other shards; on the one partition where a
  * shard label value lives, if all its selectors pin that value; else on hash(unit name). INGEST and DETECT must
  * agree on this to the last bit, so both ask here. Pure functions of a rule set.

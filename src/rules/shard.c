@@ -276,12 +276,32 @@ int32_t tsn_unit_place(const struct tsn_rule_set *set, const uint32_t *unit_of_g
     return first ? tsn_unit_partition(first->file, first->name, partition_count) : -1;
 }
 
-static bool records_name(const struct tsn_group *group, const char *name)
+/* True if no matcher of `label` refuses the value; *asked: there is one that names what it wants. */
+static bool may_be(const struct tsn_expr *selector, const char *label, const char *value, bool *asked)
 {
-    for (size_t r = 0; r < group->rule_count; r++)
-        if (!group->rules[r].is_alert && strcmp(group->rules[r].name, name) == 0)
-            return true;
-    return false;
+    *asked = false;
+    for (uint32_t i = 0; i < selector->u.selector.matcher_count; i++) {
+        const struct tsn_matcher *m = &selector->u.selector.matchers[i];
+
+        if (strcmp(m->name, label) != 0)
+            continue;
+        *asked |= m->op == TSN_MATCH_EQ || m->op == TSN_MATCH_RE;
+        if (!tsn_matcher_matches(m, value, strlen(value)))
+            return false;
+    }
+    return true;
+}
+
+/* What a recording rule writes has its name; what an alert rule writes is ALERTS and ALERTS_FOR_STATE. */
+static bool may_read(const struct tsn_expr *selector, const struct tsn_rule *rule)
+{
+    bool asked, ignored;
+
+    if (!rule->is_alert)
+        return may_be(selector, "__name__", rule->name, &asked) && asked;
+    return ((may_be(selector, "__name__", "ALERTS", &asked) && asked) ||
+            (may_be(selector, "__name__", "ALERTS_FOR_STATE", &asked) && asked)) &&
+           may_be(selector, "alertname", rule->name, &ignored);
 }
 
 struct reads {
@@ -289,22 +309,12 @@ struct reads {
     bool found;
 };
 
-static bool reads_recorded(const struct tsn_expr *e, void *arg)
+static bool reads_written(const struct tsn_expr *e, void *arg)
 {
     struct reads *reads = arg;
 
-    if (e->kind == TSN_EXPR_SELECTOR && e->u.selector.name && records_name(reads->writer, e->u.selector.name))
-        reads->found = true;
-    if (e->kind == TSN_EXPR_SELECTOR && !e->u.selector.name)
-        for (size_t r = 0; r < reads->writer->rule_count && !reads->found; r++)
-            for (uint32_t i = 0; i < e->u.selector.matcher_count; i++) {
-                const struct tsn_matcher *m = &e->u.selector.matchers[i];
-                const struct tsn_rule *rule = &reads->writer->rules[r];
-
-                if (!rule->is_alert && strcmp(m->name, "__name__") == 0 &&
-                    tsn_matcher_matches(m, rule->name, strlen(rule->name)))
-                    reads->found = true;
-            }
+    for (size_t r = 0; e->kind == TSN_EXPR_SELECTOR && r < reads->writer->rule_count && !reads->found; r++)
+        reads->found = may_read(e, &reads->writer->rules[r]);
     return !reads->found;
 }
 
@@ -313,7 +323,7 @@ static bool group_reads(const struct tsn_group *reader, const struct tsn_group *
     struct reads reads = { writer, false };
 
     for (size_t r = 0; r < reader->rule_count && !reads.found; r++)
-        tsn_expr_walk(reader->rules[r].query->root, reads_recorded, &reads);
+        tsn_expr_walk(reader->rules[r].query->root, reads_written, &reads);
     return reads.found;
 }
 

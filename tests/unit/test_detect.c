@@ -406,6 +406,98 @@ static void test_switch_same_series(void **state)
     world_stop(&w);
 }
 
+/* ---- takeover ----------------------------------------------------------------------------- */
+
+/* Another DETECT, from the state of w's; the rule sets are its own. */
+static void hand_over(struct world *w, struct tsn_detect *next)
+{
+    struct tsn_detect_output state = { 0 };
+    struct tsn_error error;
+    int64_t from, to;
+
+    tsn_detect_checkpoint(w->d, w->log.next_offset, &state);
+    for (size_t i = 0; i < state.state.len; i++)
+        if (state.state.items[i].value)
+            assert_int_equal(tsn_detect_restore(next, state.state.items[i].key, strlen(state.state.items[i].key),
+                                                state.state.items[i].value, state.state.items[i].value_len, &error),
+                             TSN_OK);
+    assert_int_equal(tsn_detect_restore_done(next, &from, &to, &error), TSN_OK);
+    assert_int_equal(to, w->log.next_offset);
+    for (size_t i = 0; i < w->log.records.len; i++)
+        if (w->log.records.items[i].offset >= from)
+            apply_record(next, &w->log.records.items[i], &w->out);
+    assert_int_equal(w->out.transitions.len, 0);
+    tsn_detect_output_release(&state);
+    tsn_detect_free(&w->d);
+    w->d = next;
+}
+
+/* No sample in any window: what is known of inputs comes from the checkpoint alone. */
+static void test_takeover_without_samples(void **state)
+{
+    static const char rules[] = GROUP "{alert: Gone, expr: 'absent(up)', for: 1m}" END;
+    static const char later[] = GROUP "{alert: Gone, expr: 'absent(up)', for: 1m}, {alert: L, expr: 'vector(1)'}" END;
+    struct tsn_detect_options options = { .partition_count = 1, .warmup = true };
+    struct tsn_detect *next = tsn_detect_new(&options);
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, rules, 0);
+    tsn_detect_add_rule_set(w.d, 5, world_rules(later));
+    tsn_detect_add_rule_set(next, 0, world_rules(rules));
+    tsn_detect_add_rule_set(next, 5, world_rules(later));
+    put_decl(&w.w, "m", 2, NULL);
+    put_input(&w.w, "m", 1, T0, false, TSN_TIME_NONE);
+    send(&w);
+    w.log.rule_set = 5;
+    put_input(&w.w, "m", 0, T0 - 500 * S, true, T0 - 500 * S);
+    send(&w);
+    put_input(&w.w, "m", 0, T0 - 500 * S, true, T0 - 490 * S);
+    send(&w);
+    assert_string_equal(tsn_buf_str(&w.lines), "+0 Gone inactive>pending {alertname=\"Gone\"} 1 since +0\n");
+    tsn_buf_reset(&w.lines);
+    hand_over(&w, next);
+    assert_int_equal(stats(&w).rule_set, 0);
+    put_input(&w.w, "m", 1, T0 + 60 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).rule_set, 5);
+    assert_string_equal(tsn_buf_str(&w.lines), "+15 L inactive>firing {alertname=\"L\"} 1 since +15\n"
+                                               "+60 Gone pending>firing {alertname=\"Gone\"} 1 since +0\n");
+    assert_int_equal(stats(&w).refill_mismatches, 0);
+    world_stop(&w);
+}
+
+static void refused(struct tsn_detect *d, const char *key, const char *value, const char *word)
+{
+    struct tsn_error error = { 0 };
+
+    assert_int_not_equal(tsn_detect_restore(d, key, strlen(key), value, strlen(value), &error), TSN_OK);
+    if (!strstr(error.message, word))
+        fail_msg("%s: %s", key, error.message);
+}
+
+/* State comes from a topic: what is damaged, or newer, is refused with a word that names the key. */
+static void test_state_refused(void **state)
+{
+    struct tsn_detect_options options = { .partition_count = 1 };
+    struct tsn_detect *d = tsn_detect_new(&options);
+    struct tsn_error error = { 0 };
+    static const char mark[] = "{\"format\":1,\"offset\":5,\"announced\":5,\"rule_set\":3,\"topics\":[],\"units\":{}}";
+    int64_t from, to;
+
+    TSN_UNUSED(state);
+    refused(d, "checkpoint", "{\"format\":9}", "newer build");
+    refused(d, "checkpoint", "[", "no JSON object");
+    refused(d, "future/x", "{}", "unknown kind");
+    refused(d, "counter/zz", "{}", "counter/<id>/<birth>");
+    refused(d, "counter/00000000000000000000000000000000/1000", "{\"total\":\"1\"}", "32 hex digits");
+    refused(d, "derived/00000000000000000000000000000000/1", "{\"samples\":[[1]]}", "sample 0");
+    assert_int_equal(tsn_detect_restore(d, "checkpoint", 10, mark, strlen(mark), &error), TSN_OK);
+    assert_int_equal(tsn_detect_restore_done(d, &from, &to, &error), TSN_ERR_NOT_FOUND);
+    assert_non_null(strstr(error.message, "rule set 3"));
+    tsn_detect_free(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,7 +507,8 @@ int main(void)
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
         cmocka_unit_test(test_end_reasons),         cmocka_unit_test(test_switch),
-        cmocka_unit_test(test_switch_same_series),
+        cmocka_unit_test(test_switch_same_series),  cmocka_unit_test(test_takeover_without_samples),
+        cmocka_unit_test(test_state_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
