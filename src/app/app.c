@@ -62,6 +62,16 @@ void tsn_app_ingest_sources(struct tsn_app *app, struct tsn_ingest_options *opti
     options->schema_arg = app->registry;
 }
 
+void tsn_rule_stats_release(struct rule_stats *stats)
+{
+    for (size_t i = 0; i < stats->len; i++) {
+        tsn_free(stats->items[i].group);
+        tsn_free(stats->items[i].rule);
+        tsn_free(stats->items[i].file);
+    }
+    tsn_vec_release(stats);
+}
+
 /* ---- rule files ---------------------------------------------------------------------------- */
 
 static struct tsn_u128 hash_sources(const struct tsn_rule_sources *sources)
@@ -237,6 +247,7 @@ void tsn_app_free(struct tsn_app **appp)
     tsn_registry_free(&app->registry);
     pthread_mutex_destroy(&app->stats_lock);
     tsn_free(app->stats);
+    tsn_rule_stats_release(&app->rules);
     tsn_free(app);
     *appp = NULL;
 }

@@ -39,6 +39,22 @@ struct tsn_rule_set *tsn_rule_book_load(struct rule_book *book, size_t index, in
 bool tsn_rule_book_settings(struct rule_book *book, struct rule_settings *out);
 void tsn_rule_settings_release(struct rule_settings *settings);
 
+/* ---- rules as DETECT sees them -------------------------------------------------------------- */
+
+struct rule_stat {
+    char *group, *rule, *file;
+    bool is_alert, ever_matched;
+    uint64_t evaluations, errors, last_count;
+    size_t pending, firing;
+    int64_t last_step_ms;
+    char last_error[200];
+};
+struct rule_stats {
+    struct rule_stat *items;
+    size_t len, cap;
+};
+void tsn_rule_stats_release(struct rule_stats *stats);
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 struct tsn_respond_stage;
@@ -62,6 +78,7 @@ struct tsn_app {
     struct tsn_respond_stage *responder;
     pthread_mutex_t stats_lock;
     struct tsn_app_stats *stats;
+    struct rule_stats rules; /* under stats_lock */
     int64_t files_checked_ns;
     struct tsn_u128 files_hash;
     int32_t samples_partitions;

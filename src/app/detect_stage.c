@@ -15,11 +15,12 @@
 #include "tocsin/codec.h"
 #include "tocsin/detect.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
-    POLL_MAX = 512, POLL_MS = 50, READ_MS = 30000, QUERY_MS = 2000, RULES_MS = 500,
-    STATS_MS = 500
+    POLL_MAX = 512, POLL_MS = 50, READ_MS = 30000, QUERY_MS = 2000, RULES_MS = 500, STATS_MS = 500,
+    SET_MS = 20000 /* a batch names a set that topic rules has not given yet */
 };
 
 struct owned {
@@ -29,6 +30,7 @@ struct owned {
     bool ready, revoked;
     struct tsn_detect *core;
     size_t sets_seen;
+    int64_t newest_set; /* number of the last set the core knows; -1 */
 };
 
 struct session {
@@ -175,7 +177,7 @@ static void on_assign(void *arg, struct tsn_kafka_partitions *list)
 
         o->partition = list->items[i].partition;
         o->committed = list->items[i].offset;
-        o->eof_offset = o->until = -1;
+        o->eof_offset = o->until = o->newest_set = -1;
         tsn_vec_push(&s->owned, o);
     }
 }
@@ -225,7 +227,27 @@ static void add_sets(struct session *s, struct owned *o)
 
         if (set)
             tsn_detect_add_rule_set(o->core, number, set);
+        o->newest_set = number;
     }
+}
+
+/* What the core gives is a function of the log only if it knows every set up to the one that a batch names. */
+static enum tsn_err know_set(struct session *s, struct owned *o, int64_t number, struct tsn_error *error)
+{
+    int64_t until_ns = tsn_mono_now().ns + SET_MS * INT64_C(1000000);
+
+    while (o->newest_set < number) {
+        if (tsn_rule_book_refresh(s->app->book, error))
+            return error->code;
+        add_sets(s, o);
+        if (o->newest_set >= number)
+            break;
+        if (tsn_mono_now().ns > until_ns || atomic_load(&s->stage->stop))
+            return tsn_error_set(error, TSN_ERR_NOT_FOUND, "samples/%d carries rule set %lld, which topic %s does not hold", o->partition,
+                                 (long long)number, s->config->topics.rules);
+        tsn_app_sleep_ms(20);
+    }
+    return TSN_OK;
 }
 
 static struct tsn_detect *new_core(struct session *s, int32_t partition)
@@ -262,6 +284,10 @@ static enum tsn_err apply_record(struct session *s, struct owned *o, const struc
     struct tsn_batch batch;
     enum tsn_err err = tsn_codec_batch_decode(m->value, m->value_len, &batch, error);
 
+    if (!err && know_set(s, o, batch.rule_set, error)) {
+        tsn_batch_release(&batch);
+        return error->code;
+    }
     if (!err) {
         tsn_detect_apply(o->core, &batch, m->offset, &s->out);
         tsn_batch_release(&batch);
@@ -337,6 +363,48 @@ static void take_message(struct session *s, const struct tsn_message *m)
         return;
     }
     s->dirty = true;
+}
+
+/* One row a rule, over all partitions of this worker. */
+static void add_rule(const struct tsn_detect_rule_info *info, void *arg)
+{
+    struct rule_stats *stats = arg;
+    struct rule_stat *to = NULL;
+
+    for (size_t i = 0; i < stats->len && !to; i++)
+        if (strcmp(stats->items[i].group, info->group) == 0 && strcmp(stats->items[i].rule, info->rule) == 0 &&
+            strcmp(stats->items[i].file, info->file) == 0)
+            to = &stats->items[i];
+    if (!to) {
+        struct rule_stat fresh = { tsn_strdup(info->group), tsn_strdup(info->rule), tsn_strdup(info->file), info->is_alert, false,
+                                   0, 0, 0, 0, 0, TSN_TIME_NONE, "" };
+
+        tsn_vec_push(stats, fresh);
+        to = &stats->items[stats->len - 1];
+    }
+    to->ever_matched |= info->ever_matched;
+    to->evaluations += info->evaluations;
+    to->errors += info->errors;
+    to->last_count += info->last_count;
+    to->pending += info->pending;
+    to->firing += info->firing;
+    if (info->last_step_ms > to->last_step_ms)
+        to->last_step_ms = info->last_step_ms;
+    if (*info->last_error)
+        snprintf(to->last_error, sizeof to->last_error, "%s", info->last_error);
+}
+
+static void publish_rules(struct session *s)
+{
+    struct rule_stats stats = { 0 };
+
+    for (size_t i = 0; i < s->owned.len; i++)
+        if (s->owned.items[i]->ready)
+            tsn_detect_each_rule(s->owned.items[i]->core, add_rule, &stats);
+    pthread_mutex_lock(&s->app->stats_lock);
+    tsn_rule_stats_release(&s->app->rules);
+    s->app->rules = stats;
+    pthread_mutex_unlock(&s->app->stats_lock);
 }
 
 static void publish_stats(struct session *s)
@@ -431,6 +499,7 @@ static void housekeeping(struct session *s)
     if (older_than(s->stats_ns, STATS_MS)) {
         s->stats_ns = tsn_mono_now().ns;
         publish_stats(s);
+        publish_rules(s);
         watch_blindness(s);
     }
 }
