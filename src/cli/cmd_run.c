@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 #include "tocsin/app.h"
+#include "tocsin/monitor.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -121,11 +122,25 @@ static bool watch(struct tsn_app *app, const sigset_t *set)
     }
 }
 
+/* Detection matters more than its gauges: a port that is taken is said, and the worker goes on without. */
+static struct tsn_monitor *start_monitor(struct tsn_app *app, const struct tsn_config *config, unsigned stages)
+{
+    struct tsn_error error = { 0 };
+    struct tsn_monitor *monitor = tsn_monitor_start(app, config, stages, &error);
+
+    if (!monitor && error.code)
+        tsn_log(TSN_LOG_ERROR, "http", "no metrics and no health: cannot listen", "error=\"%s\"", error.message);
+    else if (monitor)
+        tsn_log(TSN_LOG_INFO, "http", "metrics and health are served", "listen=%s port=%d", config->http.listen, tsn_monitor_port(monitor));
+    return monitor;
+}
+
 static int run(const struct tsn_config *config, unsigned stages, bool until_end, bool json)
 {
     struct tsn_app_options options = { .config = config, .stages = stages, .until_end = until_end };
     struct tsn_error error = { 0 };
     sigset_t set;
+    struct tsn_monitor *monitor = NULL;
     struct tsn_app *app;
     bool ok;
 
@@ -136,6 +151,8 @@ static int run(const struct tsn_config *config, unsigned stages, bool until_end,
         tsn_app_free(&app);
         return exit_of(&error);
     }
+    if (!until_end)
+        monitor = start_monitor(app, config, stages);
     ok = watch(app, &set);
     signal(SIGTERM, second_signal);
     signal(SIGINT, second_signal);
@@ -143,6 +160,7 @@ static int run(const struct tsn_config *config, unsigned stages, bool until_end,
     if (!ok)
         fprintf(stderr, "tocsin run: %s\n", tsn_app_failure(app));
     tsn_app_stop(app);
+    tsn_monitor_stop(&monitor);
     if (until_end || json)
         print_summary(app, json);
     tsn_app_free(&app);

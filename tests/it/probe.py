@@ -49,7 +49,8 @@ def main(args):
     if not args:
         print(free_port())
     elif args[0] == "--uuid":
-        print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        # Kafka's tools take an id that begins with a dash for an option.
+        print("T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:])
     elif args[0] == "--kafka-ready":
         return 0 if kafka_ready(args[1]) else 1
     elif args[0] == "--http-ready":
