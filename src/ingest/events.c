@@ -145,9 +145,8 @@ static inline char *put_span(char *to, const struct span *s)
     return to + sizeof len + s->len;
 }
 
-/* The key of type and kind, the fields of the mask, and `more` spans. */
-static struct tsn_u128 key_of(struct tsn_ingest *in, char type, int kind, const struct event *e, unsigned mask,
-                              const struct span *more, size_t more_count)
+struct tsn_u128 event_key(struct tsn_ingest *in, char type, int kind, const struct event *e, unsigned mask,
+                          const struct span *more, size_t more_count)
 {
     size_t bytes = 2;
     char *to;
@@ -230,6 +229,9 @@ static bool metric_resolve(struct tsn_ingest *in, const struct event *e, enum ts
     tsn_labels_builder_reset(&in->builder);
     if (e->raw_labels.data && !raw_label_pairs(in, &e->raw_labels))
         return false;
+    if (e->avro_labels)
+        tsn_avro_foreach(e->avro_labels, n)
+            tsn_labels_builder_setn(&in->builder, n->key, n->key_len, n->text, n->text_len);
     for (size_t i = 0; i < e->pair_count; i++)
         tsn_labels_builder_setn(&in->builder, e->pairs[i].name.data, e->pairs[i].name.len, e->pairs[i].value.data,
                                 e->pairs[i].value.len);
@@ -248,7 +250,14 @@ static struct tsn_u128 pairs_key(struct tsn_ingest *in, enum tsn_sample_kind kin
         tsn_vec_push(&in->spans, e->pairs[i].name);
         tsn_vec_push(&in->spans, e->pairs[i].value);
     }
-    return key_of(in, 'M', kind, e, 0, in->spans.items, in->spans.len);
+    return event_key(in, 'M', kind, e, 0, in->spans.items, in->spans.len);
+}
+
+static struct tsn_u128 avro_key(struct tsn_ingest *in, enum tsn_sample_kind kind, const struct event *e)
+{
+    const struct span texts[2] = { e->name, { e->avro_labels->text, e->avro_labels->text_len } };
+
+    return event_key(in, 'A', kind, e, 0, texts, 2);
 }
 
 static bool take_metric(struct tsn_ingest *in, const struct event *e)
@@ -259,7 +268,9 @@ static bool take_metric(struct tsn_ingest *in, const struct event *e)
     struct series *s = NULL;
     struct tsn_u128 key;
 
-    key = e->raw_labels.data ? key_of(in, 'R', kind, e, 0, texts, 2) : pairs_key(in, kind, e);
+    key = e->avro_labels       ? avro_key(in, kind, e)
+          : e->raw_labels.data ? event_key(in, 'R', kind, e, 0, texts, 2)
+                               : pairs_key(in, kind, e);
     known = memo_find(in, key);
     if (known)
         s = known->target;
@@ -280,7 +291,7 @@ static bool counter_of(struct tsn_ingest *in, const struct event *e, char type, 
     struct tsn_u128 key;
     const struct memo_entry *known;
 
-    key = key_of(in, type, 0, e, mask, extra, extra ? 1 : 0);
+    key = event_key(in, type, 0, e, mask, extra, extra ? 1 : 0);
     known = memo_find(in, key);
     if (known) {
         *out = known->target;
@@ -362,7 +373,7 @@ static bool take_duration(struct tsn_ingest *in, const struct event *e)
     struct tsn_u128 key;
     bool ok;
 
-    key = key_of(in, 'D', 0, e, mask, NULL, 0);
+    key = event_key(in, 'D', 0, e, mask, NULL, 0);
     known = memo_find(in, key);
     if (known)
         return effect_histogram(in, known->target, e->ts_ms, e->value / 1000);

@@ -4,6 +4,8 @@
  * A record is decided against its partition's watermark BEFORE it, also when it holds many events: so the decision
  * does not depend on how a producer cut its events into records. Only then the watermark moves.
  */
+#include "ingest/avro_events.h"
+#include "ingest/mapped.h"
 #include "ingest/shape.h"
 
 #include <string.h>
@@ -48,6 +50,9 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     tsn_buf_init(&in->key);
     tsn_json_init(&in->json);
     tsn_json_init(&in->labels_json);
+    mappings_set_up(in);
+    if (!avro_inputs_set_up(in, error))
+        tsn_ingest_free(&in);
     return in;
 }
 
@@ -80,6 +85,8 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
     for (size_t k = 0; k < in->sets.len; k++)
         tsn_free(in->sets.items[k].routes.items);
     tsn_vec_release(&in->sets);
+    avro_inputs_release(in);
+    mappings_release(in);
     series_release(in);
     places_release(in);
     free_dead(in);
@@ -239,6 +246,7 @@ static void dead_letter(struct tsn_ingest *in, struct part *part, const struct t
 
 static void record_begin(struct tsn_ingest *in, const struct part *part, const struct tsn_ingest_record *r)
 {
+    in->record_ts_ms = r->timestamp_ms;
     in->before_ms = part->watermark_ms;
     in->reason = NULL;
     if (r->timestamp_ms == TSN_TIME_NONE ||
@@ -264,25 +272,32 @@ static void learn(struct tsn_ingest *in, const struct tsn_ingest_record *r)
     shapes_learn(in->shapes[r->input], type, root, r->value, r->value_len);
 }
 
-static bool decode_json(struct tsn_ingest *in, const struct tsn_input_config *input, const struct tsn_ingest_record *r)
+static bool decode_json(struct tsn_ingest *in, const struct tsn_ingest_record *r)
 {
-    if (shapes_take(in, in->shapes[r->input], (enum tsn_input_type)input->type, r->value, r->value_len))
+    enum tsn_input_type type = (enum tsn_input_type)in->config->inputs.items[r->input].type;
+
+    if (shapes_take(in, in->shapes[r->input], type, r->value, r->value_len))
         return true;
     forget_events(in);
-    if (!json_take(in, input, r->value, r->value_len))
+    if (!json_take(in, r->input, r->value, r->value_len))
         return false;
     learn(in, r);
     return true;
 }
 
-static bool decode(struct tsn_ingest *in, const struct tsn_ingest_record *r)
+/* False: refused, or *err is UNREACHABLE. */
+static bool decode(struct tsn_ingest *in, const struct tsn_ingest_record *r, enum tsn_err *err, struct tsn_error *error)
 {
-    const struct tsn_input_config *input = &in->config->inputs.items[r->input];
-
     forget_events(in);
     if (!r->value || !r->value_len)
         return refuse(in, "empty", "a record without a value");
-    return decode_json(in, input, r);
+    switch ((enum tsn_input_format)in->config->inputs.items[r->input].format) {
+    case TSN_FORMAT_JSON: return decode_json(in, r);
+    case TSN_FORMAT_AVRO: return avro_take_bare(in, r->input, r->value, r->value_len);
+    case TSN_FORMAT_CONFLUENT: return avro_take_framed(in, r, err, error);
+    case TSN_FORMAT_AUTO:
+    default: return avro_framed(r) ? avro_take_framed(in, r, err, error) : decode_json(in, r);
+    }
 }
 
 static void advance(const struct tsn_ingest *in, struct part *part)
@@ -316,12 +331,14 @@ static void record_done(struct tsn_ingest *in, struct part *part, const struct t
 enum tsn_err tsn_ingest_record(struct tsn_ingest *in, const struct tsn_ingest_record *r, struct tsn_error *error)
 {
     struct part *part = find_part(in, r->input, r->partition);
+    enum tsn_err err = TSN_OK;
     bool taken;
 
-    TSN_UNUSED(error);
     TSN_ASSERT(part && r->offset >= part->next_offset);
     record_begin(in, part, r);
-    taken = decode(in, r);
+    taken = decode(in, r, &err, error);
+    if (err != TSN_OK)
+        return err;
     record_done(in, part, r, taken);
     return TSN_OK;
 }

@@ -12,6 +12,7 @@
 #ifndef TOCSIN_INGEST_INT_H
 #define TOCSIN_INGEST_INT_H
 
+#include "tocsin/avro_plan.h"
 #include "tocsin/codec.h"
 #include "tocsin/ingest.h"
 #include "tocsin/patterns.h"
@@ -126,6 +127,7 @@ struct event {
     struct span name;
     struct span field[F_COUNT];
     struct span raw_labels; /* metrics: the labels object as it came, instead of pairs */
+    const struct tsn_avro_node *avro_labels; /* metrics: a MAP of texts, instead of pairs */
     const struct pair *pairs; /* metrics: labels; hooks: patterns discovered by type */
     size_t pair_count;
     double patterns; /* hooks: a bare count; 0: none */
@@ -177,6 +179,8 @@ struct tsn_ingest {
     int64_t epoch, seq;
     struct parts *inputs;   /* [config->inputs.len] */
     struct shapes **shapes; /* [config->inputs.len] */
+    struct avro_inputs *avro;
+    struct mappings *mappings;
     TSN_VEC(struct known_set) sets; /* by number */
     int64_t max_set;
     uint32_t generation; /* raised by every change of sets */
@@ -202,6 +206,7 @@ struct tsn_ingest {
     TSN_VEC(struct span) spans;
     TSN_VEC(struct effect) effects;
     TSN_VEC(struct line) lines;
+    int64_t record_ts_ms; /* Kafka's */
     int64_t max_ts_ms, now_bound_ms; /* greatest timestamp in it; latest allowed */
     int64_t before_ms;               /* its partition's watermark before it */
     uint64_t record_events, record_late, record_irrelevant;
@@ -243,6 +248,9 @@ void series_release(struct tsn_ingest *in);
 
 /* events.c: an event → effects. False: refused. */
 bool event_take(struct tsn_ingest *in, enum tsn_input_type type, const struct event *e);
+/* The memo's key for type, kind, the fields of e that the mask names (bit F_x), and more spans. */
+struct tsn_u128 event_key(struct tsn_ingest *in, char type, int kind, const struct event *e, unsigned mask,
+                          const struct span *more, size_t more_count);
 /* Checks the event's time and counts it; every event passes here once. */
 bool event_time(struct tsn_ingest *in, int64_t ts_ms);
 bool effect_delta(struct tsn_ingest *in, struct series *s, int64_t ts_ms, double value);
@@ -256,8 +264,12 @@ bool histogram_resolve(struct tsn_ingest *in, const char *name, const struct tsn
 extern const double hook_bounds[];
 extern const size_t hook_bound_count;
 
-/* json_events.c; the objects taken are left in in->json */
-bool json_take(struct tsn_ingest *in, const struct tsn_input_config *input, const char *data, size_t len);
+/* json_events.c; the nodes are left in in->json */
+bool json_take(struct tsn_ingest *in, size_t input, const char *data, size_t len);
+/* The document that in->json holds. */
+bool json_take_nodes(struct tsn_ingest *in, size_t input);
+/* Text of a scalar as a label would show it; data NULL for null. False for containers. */
+bool json_scalar_text(const struct tsn_json_node *n, struct span *out);
 
 /* metadata.c */
 void metadata_print(const struct part *part, struct tsn_buf *out);

@@ -5,13 +5,12 @@
  * passed over, `null` stands for absent. What is wrong refuses the whole record, with the number of the event and
  * the name of the member.
  */
-#include "ingest/ingest_int.h"
+#include "ingest/mapped.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Text of a scalar as a label would show it. False for containers. */
-static bool scalar_text(const struct tsn_json_node *n, struct span *out)
+bool json_scalar_text(const struct tsn_json_node *n, struct span *out)
 {
     switch (n->kind) {
     case TSN_JSON_STRING:
@@ -37,7 +36,7 @@ static bool take_text(struct tsn_ingest *in, const struct tsn_json_node *object,
     const struct tsn_json_node *n = member(object, key);
 
     *out = (struct span){ NULL, 0 };
-    if (!n || scalar_text(n, out))
+    if (!n || json_scalar_text(n, out))
         return true;
     return refuse(in, "field", "%s is no text", key);
 }
@@ -80,7 +79,7 @@ static bool take_labels(struct tsn_ingest *in, const struct tsn_json_node *label
     tsn_json_foreach(labels, n) {
         struct pair pair = { .name = { n->key, n->key_len } };
 
-        if (!scalar_text(n, &pair.value))
+        if (!json_scalar_text(n, &pair.value))
             return refuse(in, "field", "label %.*s is no text", (int)(n->key_len > 64 ? 64 : n->key_len), n->key);
         if (pair.value.data)
             tsn_vec_push(&in->pairs, pair);
@@ -183,40 +182,48 @@ static bool json_hook(struct tsn_ingest *in, const struct tsn_json_node *object,
 
 /* ---- records ------------------------------------------------------------------------------ */
 
-static bool json_event(struct tsn_ingest *in, enum tsn_input_type type, const struct tsn_json_node *object)
+static bool json_event(struct tsn_ingest *in, size_t input, const struct tsn_json_node *object)
 {
+    enum tsn_input_type type = (enum tsn_input_type)in->config->inputs.items[input].type;
     struct event e = { .kind = -1 };
 
     if (object->kind != TSN_JSON_OBJECT)
         return refuse(in, "json", "an event is no object");
+    if (type == TSN_INPUT_MAPPED)
+        return mapped_event(in, input, object);
     if (!take_time(in, object, &e))
         return false;
     switch (type) {
     case TSN_INPUT_METRICS: return json_metric(in, object, &e) && event_take(in, type, &e);
     case TSN_INPUT_LOGS: return json_log(in, object, &e) && event_take(in, type, &e);
-    case TSN_INPUT_HOOKS: return json_hook(in, object, &e) && event_take(in, type, &e);
+    case TSN_INPUT_HOOKS:
     case TSN_INPUT_MAPPED:
-    default: return refuse(in, "format", "no mapping");
+    default: return json_hook(in, object, &e) && event_take(in, type, &e);
     }
 }
 
-bool json_take(struct tsn_ingest *in, const struct tsn_input_config *input, const char *data, size_t len)
+bool json_take_nodes(struct tsn_ingest *in, size_t input)
 {
-    const struct tsn_json_node *root;
-    struct tsn_error error = { .code = TSN_OK };
+    const struct tsn_json_node *root = &in->json.nodes.items[0];
     size_t number = 0;
 
-    if (tsn_json_parse(&in->json, data, len, &error) != TSN_OK)
-        return refuse(in, "json", "%s", error.message);
-    root = &in->json.nodes.items[0];
     if (root->kind != TSN_JSON_ARRAY)
-        return json_event(in, (enum tsn_input_type)input->type, root);
+        return json_event(in, input, root);
     tsn_json_foreach(root, n) {
-        if (!json_event(in, (enum tsn_input_type)input->type, n)) {
+        if (!json_event(in, input, n)) {
             tsn_error_prefix(&in->refusal, "event %zu of the array", number);
             return false;
         }
         number++;
     }
     return true;
+}
+
+bool json_take(struct tsn_ingest *in, size_t input, const char *data, size_t len)
+{
+    struct tsn_error error = { .code = TSN_OK };
+
+    if (tsn_json_parse(&in->json, data, len, &error) != TSN_OK)
+        return refuse(in, "json", "%s", error.message);
+    return json_take_nodes(in, input);
 }
