@@ -186,7 +186,8 @@ static void start_stage(struct stage *stage, void *(*run)(void *))
 
 enum tsn_err tsn_app_start(struct tsn_app *app, struct tsn_error *error)
 {
-    TSN_UNUSED(error);
+    if (*app->config->http.listen && !(app->serve = tsn_serve_start(app, error)))
+        return error->code;
     pthread_mutex_lock(&app->stats_lock);
     app->stats->ingest.running = app->opt.stages & TSN_STAGE_INGEST;
     app->stats->detect.running = app->opt.stages & TSN_STAGE_DETECT;
@@ -243,6 +244,7 @@ void tsn_app_free(struct tsn_app **appp)
     if (!app)
         return;
     tsn_app_stop(app);
+    tsn_serve_stop(&app->serve);
     tsn_rule_book_free(&app->book);
     tsn_registry_free(&app->registry);
     pthread_mutex_destroy(&app->stats_lock);

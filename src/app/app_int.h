@@ -77,6 +77,7 @@ struct tsn_app {
     struct stage ingest, detect, respond;
     struct tsn_respond_stage *responder;
     pthread_mutex_t stats_lock;
+    struct tsn_serve *serve;
     struct tsn_app_stats *stats;
     struct rule_stats rules; /* under stats_lock */
     int64_t files_checked_ns;
@@ -89,6 +90,10 @@ struct tsn_ingest_options;
 void tsn_app_ingest_sources(struct tsn_app *app, struct tsn_ingest_options *options);
 void *tsn_ingest_stage_main(void *stage);
 void *tsn_detect_stage_main(void *stage);
+/* The HTTP server of the process. IO: the port is taken. */
+struct tsn_serve;
+struct tsn_serve *tsn_serve_start(struct tsn_app *app, struct tsn_error *error);
+void tsn_serve_stop(struct tsn_serve **serve);
 /* Text of a file for schemas and rules; caller frees. */
 char *tsn_app_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
 /* <group_prefix><name> or <group_prefix><name>-<slot>; caller frees. */

@@ -56,6 +56,7 @@ struct tsn_policy;
 bool tsn_cli_load_policy(const struct tsn_config *config, struct tsn_policy *policy);
 
 /* One per command; each is in src/cli/cmd_<name>.c */
+int tsn_cmd_status(int argc, char **argv);
 int tsn_cmd_run(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);

@@ -1,0 +1,346 @@
+/*
+ * cmd_status: `tocsin status`, what a running worker does, read from its /metrics.
+ *
+ * One table for inputs, one for rules, and the things one should know: a stage not ready, blind detection, a rule that
+ * never matched, a rule that fails. Rates come from two readings.
+ */
+#include "cli/cli.h"
+#include "tocsin/config.h"
+
+#include <curl/curl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char about[] =
+    "Shows what the worker at http.listen does: inputs with rate, lag and watermark, stages, rules.\n\n"
+    "Examples:\n"
+    "  tocsin status\n"
+    "  tocsin status --watch\n"
+    "  tocsin status --url http://10.0.0.7:8642 --output json\n";
+
+enum { MAX_BYTES = 32 << 20, MAX_LABELS = 4 };
+
+struct sample {
+    char *name;
+    char *labels[MAX_LABELS][2];
+    size_t label_count;
+    double value;
+};
+struct reading {
+    struct sample *items;
+    size_t len, cap;
+    int64_t at_ns;
+};
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct tsn_buf *body = arg;
+
+    if (body->len + size * count > MAX_BYTES)
+        return 0;
+    tsn_buf_append(body, data, size * count);
+    return size * count;
+}
+
+static bool fetch(const char *url, struct tsn_buf *body, struct tsn_error *error)
+{
+    CURL *curl = curl_easy_init();
+    char why[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    bool ok;
+
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    ok = curl_easy_perform(curl) == CURLE_OK;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_cleanup(curl);
+    if (ok && status == 200)
+        return true;
+    tsn_error_set(error, TSN_ERR_UNREACHABLE, "%s: %s; does a worker run with http.listen at this address?", url,
+                  ok ? "answered, but not with metrics" : why);
+    return false;
+}
+
+/* {a="b",c="d"} with the exposition's escapes. Returns what follows, NULL if malformed. */
+static char *parse_labels(char *at, struct sample *s)
+{
+    for (at++; *at && *at != '}';) {
+        char *name = at, *eq = strchr(at, '='), *to;
+
+        if (!eq || eq[1] != '"')
+            return NULL;
+        *eq = '\0';
+        to = at = eq + 2;
+        if (s->label_count < MAX_LABELS) {
+            s->labels[s->label_count][0] = name;
+            s->labels[s->label_count++][1] = at;
+        }
+        for (; *at && *at != '"'; at++) {
+            if (*at == '\\' && at[1])
+                at++;
+            *to++ = *at == 'n' && at[-1] == '\\' ? '\n' : *at;
+        }
+        if (!*at)
+            return NULL;
+        at++;
+        *to = '\0';
+        at += *at == ',';
+    }
+    return *at ? at + 1 : NULL;
+}
+
+static void parse(char *text, struct reading *out)
+{
+    for (char *line = text, *next; line && *line; line = next) {
+        struct sample s = { .name = line };
+        char *at = line + strcspn(line, "{ \n");
+
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (*line == '#')
+            continue;
+        if (*at == '{') {
+            *at = '\0';
+            at = parse_labels(at, &s);
+        } else if (*at) {
+            *at++ = '\0';
+        }
+        if (at && tsn_parse_double(at + strspn(at, " "), strlen(at + strspn(at, " ")), &s.value))
+            tsn_vec_push(out, s);
+    }
+}
+
+static const char *label(const struct sample *s, const char *name)
+{
+    for (size_t i = 0; i < s->label_count; i++)
+        if (strcmp(s->labels[i][0], name) == 0)
+            return s->labels[i][1];
+    return "";
+}
+
+static bool same_labels(const struct sample *a, const struct sample *b)
+{
+    if (a->label_count > b->label_count)
+        return false;
+    for (size_t i = 0; i < a->label_count; i++)
+        if (strcmp(label(b, a->labels[i][0]), a->labels[i][1]) != 0)
+            return false;
+    return true;
+}
+
+/* The value of `name` with the labels of `like` (and more, if it has more); NaN if there is none. */
+static double value_of(const struct reading *r, const char *name, const struct sample *like)
+{
+    for (size_t i = 0; i < r->len; i++)
+        if (strcmp(r->items[i].name, name) == 0 && (!like || same_labels(like, &r->items[i])))
+            return r->items[i].value;
+    return NAN;
+}
+
+static const char *state_of(const struct reading *r, const struct sample *like)
+{
+    for (size_t i = 0; i < r->len; i++)
+        if (strcmp(r->items[i].name, "tocsin_input_state") == 0 && r->items[i].value == 1 && same_labels(like, &r->items[i]))
+            return label(&r->items[i], "state");
+    return "?";
+}
+
+static void time_text(char out[TSN_RFC3339_TEXT], double seconds)
+{
+    snprintf(out, TSN_RFC3339_TEXT, "-");
+    if (!isnan(seconds) && seconds > 0)
+        tsn_format_rfc3339(out, (int64_t)llround(seconds * 1000));
+}
+
+static void print_inputs(const struct reading *was, const struct reading *r)
+{
+    double span_s = was ? (double)(r->at_ns - was->at_ns) / 1e9 : 0;
+
+    printf("%-28s %9s %11s %10s %10s %8s %8s  %-24s %s\n", "INPUT", "EVENTS/S", "EVENTS", "LAG", "LAG S", "LATE", "DEAD", "WATERMARK", "STATE");
+    for (size_t i = 0; i < r->len; i++) {
+        const struct sample *s = &r->items[i];
+        char name[300], watermark[TSN_RFC3339_TEXT];
+        double before = was ? value_of(was, "tocsin_input_events_total", s) : NAN;
+
+        if (strcmp(s->name, "tocsin_input_events_total") != 0)
+            continue;
+        snprintf(name, sizeof name, "%s/%s", label(s, "topic"), label(s, "partition"));
+        time_text(watermark, value_of(r, "tocsin_input_watermark_timestamp_seconds", s));
+        printf("%-28s %9.0f %11.0f %10.0f %10.1f %8.0f %8.0f  %-24s %s\n", name, isnan(before) || span_s <= 0 ? 0 : (s->value - before) / span_s,
+               s->value, value_of(r, "tocsin_input_lag_records", s), value_of(r, "tocsin_input_lag_seconds", s),
+               value_of(r, "tocsin_input_late_total", s), value_of(r, "tocsin_input_dead_letters_total", s), watermark, state_of(r, s));
+    }
+}
+
+static void print_rules(const struct reading *r)
+{
+    printf("\n%-36s %8s %8s %8s %12s %8s  %s\n", "RULE", "SERIES", "PENDING", "FIRING", "EVALUATIONS", "FAILED", "LAST STEP");
+    for (size_t i = 0; i < r->len; i++) {
+        const struct sample *s = &r->items[i];
+        struct sample pending = *s, firing = *s;
+        char name[300], step[TSN_RFC3339_TEXT];
+        double p, f;
+
+        if (strcmp(s->name, "tocsin_rule_evaluations_total") != 0)
+            continue;
+        pending.labels[pending.label_count][0] = firing.labels[firing.label_count][0] = (char *)(uintptr_t) "state";
+        pending.labels[pending.label_count++][1] = (char *)(uintptr_t) "pending";
+        firing.labels[firing.label_count++][1] = (char *)(uintptr_t) "firing";
+        p = value_of(r, "tocsin_rule_alerts", &pending);
+        f = value_of(r, "tocsin_rule_alerts", &firing);
+        snprintf(name, sizeof name, "%s/%s", label(s, "group"), label(s, "rule"));
+        time_text(step, value_of(r, "tocsin_rule_last_step_timestamp_seconds", s));
+        printf("%-36s %8.0f %8.0f %8.0f %12.0f %8.0f  %s%s\n", name, value_of(r, "tocsin_rule_result_series", s), isnan(p) ? 0 : p,
+               isnan(f) ? 0 : f, s->value, value_of(r, "tocsin_rule_evaluation_failures_total", s), step,
+               value_of(r, "tocsin_rule_ever_matched", s) == 0 ? "  never matched" : "");
+    }
+}
+
+static void print_stages(const struct reading *r)
+{
+    char watermark[TSN_RFC3339_TEXT];
+    bool any = false;
+
+    for (size_t i = 0; i < r->len; i++)
+        if (strcmp(r->items[i].name, "tocsin_stage_ready") == 0) {
+            printf("%s%s %s", any ? " · " : "\n", label(&r->items[i], "stage"), r->items[i].value ? "ready" : "NOT READY");
+            any = true;
+        }
+    time_text(watermark, value_of(r, "tocsin_detect_watermark_timestamp_seconds", NULL));
+    if (!isnan(value_of(r, "tocsin_detect_series", NULL)))
+        printf("\nevent time %s · rule set %.0f · %.0f series · %.0f transitions", watermark, value_of(r, "tocsin_detect_rule_set", NULL),
+               value_of(r, "tocsin_detect_series", NULL), value_of(r, "tocsin_alert_transitions_total", NULL));
+    if (!isnan(value_of(r, "tocsin_incidents_open", NULL)))
+        printf("\n%.0f open incidents · %.0f events", value_of(r, "tocsin_incidents_open", NULL),
+               value_of(r, "tocsin_incident_events_total", NULL));
+    putchar('\n');
+    if (value_of(r, "tocsin_detect_blind", NULL) == 1)
+        printf("WARNING: detection is blind: no new watermark comes in\n");
+    if (value_of(r, "tocsin_redis_up", NULL) == 0)
+        printf("WARNING: Redis does not answer\n");
+}
+
+static void print_json(const struct reading *r)
+{
+    struct tsn_buf out = TSN_BUF_INIT;
+
+    tsn_buf_putc(&out, '[');
+    for (size_t i = 0; i < r->len; i++) {
+        const struct sample *s = &r->items[i];
+        char number[TSN_DOUBLE_TEXT];
+
+        tsn_buf_puts(&out, i ? ",\n {\"name\":" : "\n {\"name\":");
+        tsn_buf_json_string(&out, s->name, strlen(s->name));
+        for (size_t n = 0; n < s->label_count; n++) {
+            tsn_buf_putc(&out, ',');
+            tsn_buf_json_string(&out, s->labels[n][0], strlen(s->labels[n][0]));
+            tsn_buf_putc(&out, ':');
+            tsn_buf_json_string(&out, s->labels[n][1], strlen(s->labels[n][1]));
+        }
+        tsn_format_double(number, sizeof number, s->value, 'g', 21);
+        tsn_buf_printf(&out, isfinite(s->value) ? ",\"value\":%s}" : ",\"value\":\"%s\"}", number);
+    }
+    puts(tsn_buf_str(&out));
+    puts("]");
+    tsn_buf_release(&out);
+}
+
+static char *url_of(const char *given, const char *file)
+{
+    struct tsn_buf url = TSN_BUF_INIT;
+    struct tsn_config config;
+    char host[256];
+    int port;
+
+    if (given) {
+        tsn_buf_printf(&url, "%s/metrics", given);
+        return tsn_buf_take(&url, NULL);
+    }
+    if (!tsn_cli_load_config(file, &config))
+        return NULL;
+    if (tsn_config_listen(config.http.listen, host, &port))
+        tsn_buf_printf(&url, strchr(host, ':') ? "http://[%s]:%d/metrics" : "http://%s:%d/metrics",
+                       !*host || strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1" : host, port);
+    tsn_config_release(&config);
+    return tsn_buf_take(&url, NULL);
+}
+
+static int show(const char *url, bool watch, bool json)
+{
+    struct reading was = { 0 }, now = { 0 };
+    struct tsn_buf old = TSN_BUF_INIT;
+    int code = TSN_EXIT_OK;
+
+    for (int round = 0;; round++) {
+        struct tsn_buf body = TSN_BUF_INIT;
+        struct tsn_error error;
+
+        if (!fetch(url, &body, &error)) {
+            fprintf(stderr, "tocsin status: %s\n", error.message);
+            tsn_buf_release(&body);
+            code = TSN_EXIT_UNREACHABLE;
+            if (!watch)
+                break;
+            sleep(1);
+            continue;
+        }
+        code = TSN_EXIT_OK;
+        now = (struct reading){ .at_ns = tsn_mono_now().ns };
+        parse(body.data, &now);
+        if (json) {
+            print_json(&now);
+        } else if (round > 0) {
+            if (watch && isatty(STDOUT_FILENO))
+                fputs("\033[H\033[2J", stdout);
+            print_inputs(&was, &now);
+            print_rules(&now);
+            print_stages(&now);
+            fflush(stdout);
+        }
+        tsn_vec_release(&was);
+        tsn_buf_release(&old);
+        was = now;
+        old = body;
+        if ((json || round > 0) && !watch)
+            break;
+        sleep(1);
+    }
+    tsn_vec_release(&was);
+    tsn_buf_release(&old);
+    return code;
+}
+
+int tsn_cmd_status(int argc, char **argv)
+{
+    const char *file = "tocsin.yaml", *given = NULL, *output = "table";
+    bool watch = false;
+    struct tsn_option options[] = {
+        { "config", TSN_OPT_TEXT, &file, "FILE", "the configuration: its http.listen is asked (default tocsin.yaml)", 0, 0 },
+        { "url", TSN_OPT_TEXT, &given, "URL", "another worker: http://host:port", 0, 0 },
+        { "watch", TSN_OPT_FLAG, &watch, NULL, "again every second", 0, 0 },
+        { "output", TSN_OPT_TEXT, &output, "table|json", "json: every metric as one object", 0, 0 },
+    };
+    int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "tocsin status [OPTIONS]", about), code;
+    char *url;
+
+    if (operands == -2)
+        return TSN_EXIT_OK;
+    if (operands != 0 || (strcmp(output, "table") != 0 && strcmp(output, "json") != 0))
+        return TSN_EXIT_USAGE;
+    url = url_of(given, file);
+    if (!url)
+        return TSN_EXIT_INVALID;
+    code = show(url, watch, strcmp(output, "json") == 0);
+    tsn_free(url);
+    return code;
+}
