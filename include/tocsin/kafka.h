@@ -131,6 +131,8 @@ struct tsn_reader;
 struct tsn_reader *tsn_reader_new(const struct tsn_config *config, const char *topic, int32_t partition, int64_t offset,
                                   bool tail, struct tsn_error *error);
 int64_t tsn_reader_end(const struct tsn_reader *r);
+/* Offset it will read next, as far as it knows: transaction markers that were met count as read. */
+int64_t tsn_reader_position(const struct tsn_reader *r);
 /* OK with *message · NOT_FOUND: the end (all before it was given) · TIMEOUT: nothing yet · others. */
 enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_message *message, struct tsn_error *error);
 /* First header of the last message with this name; false if absent. Borrowed like the message. */

@@ -93,6 +93,11 @@ int64_t tsn_reader_end(const struct tsn_reader *r)
     return r->end;
 }
 
+int64_t tsn_reader_position(const struct tsn_reader *r)
+{
+    return r->position;
+}
+
 enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_message *message, struct tsn_error *error)
 {
     int64_t until_ns = tsn_mono_now().ns + (int64_t)timeout_ms * 1000000;

@@ -1,0 +1,384 @@
+/*
+ * Goal: RESPOND tells each change of an incident exactly once, whatever happens to the owner or to Redis.
+ * Method: transitions and commands into a real Kafka, owners as processes of their own (this program, run with --owner) over a Redis of this
+ * test's own; owners are killed, Redis is wiped, killed, rolled back. What `incidents` holds is compared with what the bare core
+ * gives for the same inputs, event by event, in order. Deadlines are minutes away, so no timer plays in.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "app/respond_stage.h"
+#include "lib_respond.h"
+#include "lib_services.h"
+#include "tocsin/store.h"
+
+#include <pthread.h>
+
+#define INSTANCE "respond"
+#define T0 INT64_C(1700000000000)
+
+extern char **environ;
+static char *redis_url;
+static const char *self;
+
+/* ---- owners -------------------------------------------------------------------------------- */
+
+struct owner {
+    struct tsn_respond_stage *stage;
+    pthread_t thread;
+    struct tsn_buf told; /* dedup keys, one a line */
+    pthread_mutex_t lock;
+    int64_t clock_ms; /* 0: Redis TIME */
+};
+
+static bool note_page(void *arg, const struct tsn_page *page)
+{
+    struct owner *o = arg;
+
+    pthread_mutex_lock(&o->lock);
+    tsn_buf_printf(&o->told, "%s\n", page->dedup_key);
+    pthread_mutex_unlock(&o->lock);
+    return true;
+}
+
+static void *run_owner(void *arg)
+{
+    struct owner *o = arg;
+    struct tsn_error error = { 0 };
+
+    if (tsn_respond_stage_run(o->stage, &error))
+        fprintf(stderr, "owner: %s\n", error.message);
+    return NULL;
+}
+
+static void owner_start(struct owner *o, const struct tsn_config *config)
+{
+    struct tsn_respond_stage_options options = { .config = config, .tell = note_page, .tell_arg = o };
+    struct tsn_error error = { 0 };
+
+    memset(o, 0, sizeof *o);
+    pthread_mutex_init(&o->lock, NULL);
+    o->stage = tsn_respond_stage_new(&options, &error);
+    assert_non_null(o->stage);
+    assert_int_equal(pthread_create(&o->thread, NULL, run_owner, o), 0);
+}
+
+static void owner_stop(struct owner *o)
+{
+    tsn_respond_stage_stop(o->stage);
+    pthread_join(o->thread, NULL);
+    tsn_respond_stage_free(&o->stage);
+    tsn_buf_release(&o->told);
+    pthread_mutex_destroy(&o->lock);
+}
+
+/* This program with --owner: runs until it is killed. */
+static int owner_main(char **argv)
+{
+    struct world w;
+    struct owner o;
+
+    world_init(&w, argv[2], argv[3], (int)strtol(argv[4], NULL, 10), "shadow");
+    owner_start(&o, &w.config);
+    for (;;)
+        pause();
+}
+
+static pid_t spawn_owner(struct world *w, int slot)
+{
+    char number[16], option[] = "--owner";
+    char *argv[] = { (char *)(uintptr_t)self, option, w->name, redis_url, number, NULL };
+    pid_t pid;
+
+    snprintf(number, sizeof number, "%d", slot);
+    assert_int_equal(posix_spawn(&pid, self, NULL, NULL, argv, environ), 0);
+    return pid;
+}
+
+static void kill_owner(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void by_hand(const char *command)
+{
+    struct tsn_buf line = TSN_BUF_INIT;
+    int port = 0;
+
+    assert_int_equal(sscanf(redis_url, "redis://127.0.0.1:%d", &port), 1);
+    tsn_buf_printf(&line, "redis-cli -p %d %s >/dev/null", port, command);
+    assert_int_equal(system(tsn_buf_str(&line)), 0);
+    tsn_buf_release(&line);
+}
+
+static void wait_for(struct owner *o, bool (*holds)(const struct tsn_respond_stage_stats *stats), const char *what)
+{
+    int64_t until = tsn_it_now_ms() + 30000;
+    struct tsn_respond_stage_stats stats;
+
+    for (;;) {
+        tsn_respond_stage_get_stats(o->stage, &stats);
+        if (holds(&stats))
+            return;
+        if (tsn_it_now_ms() > until)
+            fail_msg("waited 30 s for: %s", what);
+        tsn_it_sleep_ms(20);
+    }
+}
+
+static bool is_up(const struct tsn_respond_stage_stats *s) { return s->owner && s->redis_up; }
+static bool is_down(const struct tsn_respond_stage_stats *s) { return s->owner && !s->redis_up; }
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+/* Step i of a fixed story over a few services: they fail, get worse, recover, fail again. */
+static void story(struct world *w, int i)
+{
+    static const char *const services[] = { "hook-receiver", "billing", "search", "mail", "index" };
+    const char *service = services[i % 5];
+    int round = i / 5;
+    int64_t fired = T0 + (round / 4) * 1000;
+
+    switch (round % 4) {
+    case 0: world_alert(w, "HookErrors", service, "warning", true, fired); break;
+    case 1: world_alert(w, "Latency", service, "critical", true, fired); break;
+    case 2: world_alert(w, "HookErrors", service, "warning", false, fired); break;
+    default: world_alert(w, "Latency", service, "critical", false, fired); break;
+    }
+}
+
+static void test_events_once_across_kills(void **state)
+{
+    struct world w;
+    pid_t owner;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner = spawn_owner(&w, 0);
+    for (int i = 0; i < 300; i++) {
+        story(&w, i);
+        if (i % 10 == 9)
+            world_flush(&w);
+        if (i % 10 == 9)
+            tsn_it_sleep_ms(60);
+        if (i % 60 == 59) {
+            kill_owner(owner);
+            owner = spawn_owner(&w, 0);
+        }
+    }
+    world_flush(&w);
+    world_assert_events(&w);
+    tsn_it_sleep_ms(300); /* a second telling would come now */
+    world_assert_events(&w);
+    kill_owner(owner);
+    world_release(&w);
+}
+
+static void test_redis_wiped(void **state)
+{
+    struct world w;
+    struct owner o;
+    struct tsn_respond_stage_stats stats;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner_start(&o, &w.config);
+    for (int i = 0; i < 7; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    by_hand("flushall");
+    for (int i = 7; i < 20; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    tsn_respond_stage_get_stats(o.stage, &stats);
+    assert_int_equal(stats.rebuilds, 2); /* the first made the data set */
+    owner_stop(&o);
+    /* Wiped while nobody looked, and the group's offsets with it: the record of the position tells. */
+    by_hand("flushall");
+    for (int i = 20; i < 30; i++)
+        story(&w, i);
+    world_flush(&w);
+    tsn_free(w.config.worker.group_prefix);
+    w.config.worker.group_prefix = tsn_it_name("group");
+    owner_start(&o, &w.config);
+    world_assert_events(&w);
+    owner_stop(&o);
+    world_release(&w);
+}
+
+static void test_redis_away(void **state)
+{
+    struct world w;
+    struct owner o;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner_start(&o, &w.config);
+    for (int i = 0; i < 7; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    tsn_it_sleep_ms(1200); /* appendfsync everysec */
+    assert_int_equal(tsn_it_service(INSTANCE, "kill", "redis"), 0);
+    for (int i = 7; i < 20; i++)
+        story(&w, i);
+    world_flush(&w);
+    wait_for(&o, is_down, "the owner sees that Redis is away");
+    assert_int_equal(tsn_it_service(INSTANCE, "restart", "redis"), 0);
+    world_assert_events(&w);
+    owner_stop(&o);
+    world_release(&w);
+}
+
+static void test_command_is_answered(void **state)
+{
+    struct world w;
+    struct owner o;
+    struct tsn_error error = { 0 };
+    struct tsn_store *store;
+    struct tsn_respond_answer answer = { 0 };
+    char id[40];
+    int64_t until = tsn_it_now_ms() + 20000;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner_start(&o, &w.config);
+    story(&w, 0);
+    world_flush(&w);
+    world_assert_events(&w);
+    snprintf(id, sizeof id, "%.20s", tsn_buf_str(&w.expected));
+    world_command(&w, "c-1", TSN_CMD_ACK, id, true);
+    world_command(&w, "c-1", TSN_CMD_ACK, id, true); /* the same again */
+    world_command(&w, "c-2", TSN_CMD_NOTE, id, true);
+    world_command(&w, "c-3", TSN_CMD_ACK, "inc-none", true);
+    world_flush(&w);
+    world_assert_events(&w);
+    store = tsn_store_new(&w.config, &error);
+    assert_int_equal(tsn_store_connect(store, &error), TSN_OK);
+    while (tsn_store_answer(store, "c-3", &answer, &error) == TSN_ERR_NOT_FOUND && tsn_it_now_ms() < until)
+        tsn_it_sleep_ms(20);
+    assert_int_equal(answer.code, TSN_ERR_NOT_FOUND);
+    tsn_respond_answer_release(&answer);
+    assert_int_equal(tsn_store_answer(store, "c-2", &answer, &error), TSN_OK);
+    assert_int_equal(answer.code, TSN_OK);
+    assert_int_equal(answer.version, 3);
+    tsn_respond_answer_release(&answer);
+    tsn_store_free(&store);
+    owner_stop(&o);
+    world_release(&w);
+}
+
+static size_t count_text(struct owner *o, const char *text)
+{
+    size_t n = 0;
+
+    pthread_mutex_lock(&o->lock);
+    for (const char *at = tsn_buf_str(&o->told); (at = strstr(at, text)) != NULL; at += strlen(text))
+        n++;
+    pthread_mutex_unlock(&o->lock);
+    return n;
+}
+
+static bool paged_directly(const struct tsn_respond_stage_stats *s) { return s->direct_pages > 0; }
+
+static void test_direct_path(void **state)
+{
+    struct world w;
+    struct owner o;
+    char key[64];
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "live");
+    owner_start(&o, &w.config);
+    wait_for(&o, is_up, "ownership");
+    assert_int_equal(tsn_it_service(INSTANCE, "kill", "redis"), 0);
+    world_alert(&w, "ServiceDown", "hook-receiver", "critical", true, T0);
+    world_alert(&w, "Noise", "hook-receiver", "info", true, T0);
+    world_alert(&w, "Watchdog", "watchdog", "none", true, T0);
+    world_flush(&w);
+    wait_for(&o, paged_directly, "a page on the direct path");
+    snprintf(key, sizeof key, "%.20s:L1", tsn_buf_str(&w.expected));
+    assert_int_equal(count_text(&o, key), 1);
+    assert_int_equal(world_count_keys(&w, w.config.topics.respond, "direct:inc-"), 1);
+    assert_int_equal(tsn_it_service(INSTANCE, "restart", "redis"), 0);
+    world_assert_events(&w);
+    world_alert(&w, "ServiceDown", "billing", "critical", true, T0); /* pages by the usual way, after the others */
+    world_flush(&w);
+    world_assert_events(&w);
+    for (int i = 0; i < 100 && count_text(&o, "\n") < 2; i++)
+        tsn_it_sleep_ms(50);
+    assert_int_equal(count_text(&o, key), 1);
+    assert_int_equal(count_text(&o, "\n"), 2);
+    owner_stop(&o);
+    world_release(&w);
+}
+
+static void test_standby_takes_over(void **state)
+{
+    struct world w;
+    pid_t first, second;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    first = spawn_owner(&w, 0);
+    for (int i = 0; i < 10; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    second = spawn_owner(&w, 1);
+    tsn_it_sleep_ms(1500);
+    for (int i = 10; i < 20; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    kill_owner(first);
+    for (int i = 20; i < 30; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    kill_owner(second);
+    world_release(&w);
+}
+
+static int start_services(void **state)
+{
+    TSN_UNUSED(state);
+    if (tsn_it_service(INSTANCE, "start", "redis") != 0)
+        return -1;
+    redis_url = tsn_it_instance_address(INSTANCE, "TOCSIN_IT_REDIS");
+    return redis_url ? 0 : -1;
+}
+
+static int stop_services(void **state)
+{
+    TSN_UNUSED(state);
+    tsn_free(redis_url);
+    return tsn_it_service(INSTANCE, "stop", "redis");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_events_once_across_kills), cmocka_unit_test(test_redis_wiped),
+        cmocka_unit_test(test_redis_away), cmocka_unit_test(test_command_is_answered),
+        cmocka_unit_test(test_direct_path), cmocka_unit_test(test_standby_takes_over),
+    };
+
+    self = argv[0];
+    if (argc == 5 && strcmp(argv[1], "--owner") == 0)
+        return owner_main(argv);
+    return cmocka_run_group_tests(tests, start_services, stop_services);
+}
