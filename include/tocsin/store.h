@@ -100,7 +100,7 @@ enum tsn_err tsn_store_look(struct tsn_store *store, struct tsn_respond_mark *ma
 enum tsn_err tsn_store_list(struct tsn_store *store, bool (*fn)(void *arg, const struct tsn_respond_incident *incident),
                             void *arg, struct tsn_error *error);
 /* NOT_FOUND: no such incident. The caller releases *incident. */
-enum tsn_err tsn_store_get(struct tsn_store *store, const char *incident_id, struct tsn_respond_incident *incident,
+enum tsn_err tsn_store_incident(struct tsn_store *store, const char *incident_id, struct tsn_respond_incident *incident,
                            struct tsn_error *error);
 /* NOT_FOUND: not answered (yet, or longer ago than 10 min). The caller releases *answer. */
 enum tsn_err tsn_store_answer(struct tsn_store *store, const char *command_id, struct tsn_respond_answer *answer,

@@ -179,7 +179,7 @@ static enum tsn_err get_one(struct tsn_store *s, const char *verb, const char *k
     return err;
 }
 
-enum tsn_err tsn_store_get(struct tsn_store *s, const char *incident_id, struct tsn_respond_incident *incident,
+enum tsn_err tsn_store_incident(struct tsn_store *s, const char *incident_id, struct tsn_respond_incident *incident,
                            struct tsn_error *error)
 {
     redisReply *reply;

@@ -549,7 +549,7 @@ static void test_readers(void **state)
     fire_ok(&o, 1, "billing", T0);
     assert_int_equal(tsn_store_list(o.store, count_one, &n, &error), TSN_OK);
     assert_int_equal(n, 2);
-    assert_int_equal(tsn_store_get(o.store, "inc-none", &in, &error), TSN_ERR_NOT_FOUND);
+    assert_int_equal(tsn_store_incident(o.store, "inc-none", &in, &error), TSN_ERR_NOT_FOUND);
     owner_release(&o);
 }
 
