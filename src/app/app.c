@@ -1,5 +1,6 @@
 /* app: see tocsin/app.h. Start, stop, reload; what the stages share. */
 #include "app/app_int.h"
+#include "app/respond_stage.h"
 #include "tocsin/ingest.h"
 
 #include <stdio.h>
@@ -121,6 +122,12 @@ static void watch_files(struct tsn_app *app)
     tsn_rule_sources_release(&sources);
 }
 
+static void drain_responder(struct tsn_app *app)
+{
+    if (!atomic_exchange(&app->respond.drain, true) && app->responder)
+        tsn_respond_stage_drain(app->responder);
+}
+
 void tsn_app_poll(struct tsn_app *app)
 {
     struct tsn_error error = { 0 };
@@ -133,7 +140,7 @@ void tsn_app_poll(struct tsn_app *app)
     if (!app->ingest.started || atomic_load(&app->ingest.done))
         atomic_store(&app->detect.drain, true);
     if (atomic_load(&app->detect.drain) && (!app->detect.started || atomic_load(&app->detect.done)))
-        atomic_store(&app->respond.drain, true);
+        drain_responder(app);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -160,6 +167,26 @@ static enum tsn_err need_topics(struct tsn_app *app, struct tsn_error *error)
     return TSN_OK;
 }
 
+static enum tsn_err new_responder(struct tsn_app *app, struct tsn_error *error)
+{
+    struct tsn_respond_stage_options options = { .config = app->config, .clock = app->opt.incident_clock,
+                                                 .clock_arg = app->opt.incident_clock_arg };
+
+    app->responder = tsn_respond_stage_new(&options, error);
+    return app->responder ? TSN_OK : error->code;
+}
+
+static void *respond_stage_main(void *arg)
+{
+    struct stage *stage = arg;
+    struct tsn_error error = { 0 };
+
+    if (tsn_respond_stage_run(stage->app->responder, &error))
+        tsn_stage_fail(stage, &error);
+    atomic_store(&stage->done, true);
+    return NULL;
+}
+
 struct tsn_app *tsn_app_new(const struct tsn_app_options *options, struct tsn_error *error)
 {
     struct tsn_app *app = tsn_calloc(1, sizeof *app);
@@ -173,7 +200,8 @@ struct tsn_app *tsn_app_new(const struct tsn_app_options *options, struct tsn_er
     if (*app->config->registry.url && !(app->registry = tsn_registry_new(app->config, error)))
         tsn_app_free(&app);
     else if (need_topics(app, error) || !(app->book = tsn_rule_book_new(app->config, error)) ||
-        ((options->stages & (TSN_STAGE_INGEST | TSN_STAGE_DETECT)) && publish_files(app, true, error)))
+        ((options->stages & (TSN_STAGE_INGEST | TSN_STAGE_DETECT)) && publish_files(app, true, error)) ||
+        ((options->stages & TSN_STAGE_RESPOND) && new_responder(app, error)))
         tsn_app_free(&app);
     return app;
 }
@@ -192,6 +220,8 @@ enum tsn_err tsn_app_start(struct tsn_app *app, struct tsn_error *error)
     app->stats->ingest.running = app->opt.stages & TSN_STAGE_INGEST;
     app->stats->detect.running = app->opt.stages & TSN_STAGE_DETECT;
     pthread_mutex_unlock(&app->stats_lock);
+    if (app->responder)
+        start_stage(&app->respond, respond_stage_main);
     if (app->opt.stages & TSN_STAGE_DETECT)
         start_stage(&app->detect, tsn_detect_stage_main);
     if (app->opt.stages & TSN_STAGE_INGEST)
@@ -235,6 +265,9 @@ void tsn_app_stop(struct tsn_app *app)
 {
     stop_stage(&app->ingest, "ingest");
     stop_stage(&app->detect, "detect");
+    if (app->responder)
+        tsn_respond_stage_stop(app->responder);
+    stop_stage(&app->respond, "respond");
 }
 
 void tsn_app_free(struct tsn_app **appp)
@@ -245,6 +278,7 @@ void tsn_app_free(struct tsn_app **appp)
         return;
     tsn_app_stop(app);
     tsn_serve_stop(&app->serve);
+    tsn_respond_stage_free(&app->responder);
     tsn_rule_book_free(&app->book);
     tsn_registry_free(&app->registry);
     pthread_mutex_destroy(&app->stats_lock);
@@ -254,9 +288,30 @@ void tsn_app_free(struct tsn_app **appp)
     *appp = NULL;
 }
 
+static void add_respond_stats(struct tsn_app *app, struct tsn_app_stats *stats)
+{
+    struct tsn_respond_stage_stats from;
+
+    if (!app->responder)
+        return;
+    tsn_respond_stage_get_stats(app->responder, &from);
+    stats->respond.running = true;
+    stats->respond.ready = from.ready;
+    stats->respond.redis_up = from.redis_up;
+    stats->respond.transitions = from.transitions;
+    stats->respond.commands = from.commands;
+    stats->respond.events = from.events;
+    stats->respond.incidents_open = (uint64_t)from.incidents_open;
+    stats->respond.opened = from.opened;
+    stats->respond.commits = from.transactions;
+    stats->respond.sessions = from.sessions;
+    stats->respond.bad_records = from.bad_records;
+}
+
 void tsn_app_get_stats(struct tsn_app *app, struct tsn_app_stats *stats)
 {
     pthread_mutex_lock(&app->stats_lock);
     *stats = *app->stats;
     pthread_mutex_unlock(&app->stats_lock);
+    add_respond_stats(app, stats);
 }
