@@ -65,6 +65,12 @@ int tsn_cmd_check_rules(int argc, char **argv);
 int tsn_cmd_topics_apply(int argc, char **argv);
 int tsn_cmd_topics_check(int argc, char **argv);
 int tsn_cmd_logs_mine(int argc, char **argv);
+int tsn_cmd_incidents_list(int argc, char **argv);
+int tsn_cmd_incidents_show(int argc, char **argv);
+int tsn_cmd_incidents_watch(int argc, char **argv);
+int tsn_cmd_incidents_ack(int argc, char **argv);
+int tsn_cmd_incidents_resolve(int argc, char **argv);
+int tsn_cmd_incidents_escalate(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 
 #endif

@@ -16,6 +16,12 @@ static const struct tsn_command_line commands[] = {
     { "check rules", "load rule files and say what is wrong, with file, line and column", tsn_cmd_check_rules },
     { "topics check", "what topics are missing, otherwise than declared, or too short for the rules", tsn_cmd_topics_check },
     { "topics apply", "create the missing topics; alters and deletes nothing", tsn_cmd_topics_apply },
+    { "incidents list", "incidents that are held, worst first", tsn_cmd_incidents_list },
+    { "incidents show", "one incident with its alerts and deadlines", tsn_cmd_incidents_show },
+    { "incidents watch", "events of incidents as they come", tsn_cmd_incidents_watch },
+    { "incidents ack", "acknowledge: somebody works on it", tsn_cmd_incidents_ack },
+    { "incidents resolve", "resolve by hand", tsn_cmd_incidents_resolve },
+    { "incidents escalate", "page the next level now", tsn_cmd_incidents_escalate },
     { "logs mine", "templates of a log file or stream", tsn_cmd_logs_mine },
     { "version", "version, features and library versions", tsn_cmd_version },
 };
