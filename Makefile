@@ -4,7 +4,7 @@
 #   make test               every test there is, with ASan and UBSan (none needs Kafka or Redis yet)
 #   make all                build/tocsin (release)
 #   make unit               unit, golden, property and fuzz-corpus tests alone (fast)
-#   make sim SEED=1 SEEDS=1000   the simulator (not written yet)
+#   make sim SEED=1 SEEDS=1000   the simulator: the whole spine under crashes, aborts and rebalances
 #   make soak               the kill matrix on a real broker, whole (not written yet)
 #   make bench              figures against references in the same run, tables and plots in build/bench
 #   make check-conformance  what needs ../shared and promtool 3
@@ -155,7 +155,6 @@ demo: deps
 	$(Q)build/tocsin demo $(DEMO_ARGS)
 
 sim:
-	@$(if $(SIM_BIN),:,echo 'make sim: the simulator is not written yet'; exit 1)
 	$(Q)$(MAKE) -j$(JOBS) $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)))
 	$(Q)for s in $(patsubst $(O)/%,build/release/%,$(SIM_BIN)); do $$s --seed $(SEED) --seeds $(SEEDS) || exit 1; done
 

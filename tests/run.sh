@@ -53,7 +53,7 @@ if [ "$what" = all ]; then
     for t in tests/sim/sim_*.c; do
         [ -e "$t" ] || continue
         n=$(basename "$t" .c)
-        run "sim/$n" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-1000}"
+        run "sim/$n" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-120}"
     done
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
     # They start only if some test needs them.

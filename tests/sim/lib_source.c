@@ -1,0 +1,112 @@
+/*
+ * lib_source: the events of a seeded quarter of an hour: gauges, counters as scraped, counted events and
+ * log lines of three services. Producers use no keys, so a series lies on both metric partitions.
+ * Events reach their topic up to two seconds after they happened, in any order: nothing is late, so
+ * the sequential reference must agree exactly. One partition falls silent for minutes and wakes again; a
+ * service dies for good.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LENGTH_S = 600 };
+
+static const char *const services[] = { "hooks", "bridge", "vault" };
+
+struct producer {
+    struct sim_cluster *cluster;
+    const struct sim_sink *sink;
+    uint64_t random;
+    int64_t start_ms;
+    double scraped[3]; /* a counter as its process shows it */
+};
+
+static void metric(struct producer *p, int source, int64_t ts, const char *name, const char *service, double value,
+                   const char *kind)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    char series[160];
+
+    snprintf(series, sizeof series, "%s{service=\"%s\",instance=\"%d\"}", name, service, source);
+    tsn_buf_printf(&text,
+                   "{\"name\":\"%s\",\"labels\":{\"service\":\"%s\",\"instance\":\"%d\"},\"value\":%.17g,"
+                   "\"timestamp\":%lld,\"kind\":\"%s\"}",
+                   name, service, source, value, (long long)ts, kind);
+    sim_log_add(&p->cluster->inputs[source], ts, false, text.data, text.len);
+    tsn_buf_release(&text);
+    if (strcmp(kind, "delta") == 0)
+        p->sink->delta(p->sink->arg, series, ts, value);
+    else
+        p->sink->point(p->sink->arg, series, ts, value);
+}
+
+static void log_line(struct producer *p, int64_t ts, const char *service, const char *level)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    char series[160];
+
+    snprintf(series, sizeof series, "log_messages_total{service=\"%s\",level=\"%s\",logger=\"app\"}", service, level);
+    tsn_buf_printf(&text,
+                   "{\"timestamp\":%lld,\"service\":\"%s\",\"level\":\"%s\",\"logger\":\"app\","
+                   "\"message\":\"request 17 took 12 ms\"}",
+                   (long long)ts, service, level);
+    sim_log_add(&p->cluster->inputs[2], ts, false, text.data, text.len);
+    tsn_buf_release(&text);
+    p->sink->delta(p->sink->arg, series, ts, 1);
+}
+
+/* One second of one service. */
+static void second(struct producer *p, int64_t s, int which, bool quiet)
+{
+    int64_t ts = p->start_ms + s * 1000;
+    int source = (int)sim_below(&p->random, 2);
+    bool sick = s / 120 % 3 == which; /* each service has its bad two minutes */
+
+    if (s % 15 == which) {
+        double value = (double)sim_below(&p->random, 1000) / 10 + (sick ? 60 : 0);
+
+        p->scraped[which] += (double)sim_below(&p->random, 50);
+        if (!quiet) /* sources 0 and 1 are instances of the service */
+            metric(p, 1, ts + which, "temperature", services[which], value, "gauge");
+        metric(p, 0, ts + which, "requests_total", services[which], p->scraped[which], "counter");
+        metric(p, 0, ts + which, "up", services[which], 1, "gauge");
+    }
+    if (sim_below(&p->random, sick ? 2 : 15) == 0 && !(quiet && source == 1))
+        metric(p, source, ts + sim_below(&p->random, 1000), "errors_total", services[which],
+               (double)(1 + sim_below(&p->random, 4)) / 4, "delta");
+    if (sim_below(&p->random, 4) == 0)
+        log_line(p, ts + sim_below(&p->random, 1000), services[which], sick ? "ERROR" : "INFO");
+}
+
+/* Records in the order in which they reach the partition: by time plus up to two seconds. */
+static void shuffle(struct sim_log *log, uint64_t *random)
+{
+    for (size_t i = 0; i < log->len; i++)
+        log->items[i].timestamp_ms += sim_below(random, 2000);
+    for (size_t i = 1; i < log->len; i++) {
+        struct sim_record r = log->items[i];
+        size_t at = i;
+
+        for (; at && log->items[at - 1].timestamp_ms > r.timestamp_ms; at--)
+            log->items[at] = log->items[at - 1];
+        log->items[at] = r;
+    }
+    for (size_t i = 0; i < log->len; i++)
+        log->items[i].offset = (int64_t)i;
+}
+
+int64_t sim_produce(struct sim_cluster *c, uint64_t seed, int64_t start_ms, const struct sim_sink *sink)
+{
+    struct producer p = { c, sink, seed * 7919 + 1, start_ms, { 0 } };
+    int64_t quiet_from = 60 + sim_below(&p.random, 200), quiet_for = 30 + sim_below(&p.random, 200);
+    int64_t death = 200 + sim_below(&p.random, 600);
+
+    for (int64_t s = 0; s < LENGTH_S; s++)
+        for (int which = 0; which < 3; which++)
+            if (which != 2 || s < death)
+                second(&p, s, which, s >= quiet_from && s < quiet_from + quiet_for);
+    for (int i = 0; i < SIM_SOURCES; i++)
+        shuffle(&c->inputs[i], &p.random);
+    return start_ms + LENGTH_S * 1000;
+}
