@@ -113,6 +113,7 @@ struct tsn_ingest_stats {
     uint64_t records, events, samples, deltas, irrelevant; /* irrelevant: no rule selects it */
     uint64_t dead_letters, late_moved, late_dropped, limit_series, limit_labels, memo_hits, memo_misses;
     uint64_t batches;
+    uint64_t lines, limit_lines; /* log lines given to signatures; signatures forgotten at their limit */
 };
 void tsn_ingest_get_stats(const struct tsn_ingest *ingest, struct tsn_ingest_stats *stats);
 /* Of one partition: events, late, dead letters since it was assigned. */

@@ -5,15 +5,13 @@
  * pane added up (the sum is exact, so in any order), and copied to each partition the series belongs to. So the
  * bytes depend on what was taken, not on how cells were chained.
  */
-#include "ingest/ingest_int.h"
+#include "ingest/lines.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static void place_reset(struct place *p)
 {
-    for (size_t i = 0; i < p->signatures.len; i++)
-        tsn_free(p->signatures.items[i].text), tsn_free(p->signatures.items[i].sample);
     tsn_vec_clear(&p->series);
     tsn_vec_clear(&p->points);
     tsn_vec_clear(&p->deltas);
@@ -310,6 +308,7 @@ struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms
     out->seq = ++in->seq;
     out->wall_ms = wall_ms;
     emit_samples(in, listing.minute);
+    lines_emit(in, listing.minute);
     each_part(in, visit_list, &listing);
     out->record_count = (size_t)in->opt.samples_partitions;
     out->records = tsn_calloc(out->record_count, sizeof *out->records);
@@ -327,6 +326,7 @@ struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms
     in->dirty = false;
     in->stats.batches++;
     series_bound(in);
+    lines_bound(in);
     return out;
 }
 

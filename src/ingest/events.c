@@ -7,13 +7,13 @@
  * leaves as they came).
  *
  *     metric  → a point (gauge, counter) or a delta
- *     log     → log_messages_total{service,environment,level,logger} + 1, and its line to the signatures
+ *     log     → log_messages_total{service,environment,level,logger} + 1, and its line to the signatures (lines.c)
  *     hook    → hooks_processed_total{service,environment,hook_type,status} + 1
  *               hook_processing_duration_seconds{service,environment,hook_type}: every bucket, _sum and _count get a
  *               delta at every event, 0 too: all buckets then have samples at the same times, as a scrape would give
  *               intelligence_patterns_discovered_total{service,environment,pattern_type} + count
  */
-#include "ingest/ingest_int.h"
+#include "ingest/lines.h"
 
 #include <math.h>
 #include <string.h>
@@ -89,6 +89,15 @@ bool effect_histogram(struct tsn_ingest *in, struct series_list *list, int64_t t
     return true;
 }
 
+void effect_line(struct tsn_ingest *in, const struct event *e)
+{
+    struct effect effect = { .type = EFFECT_LINE, .line = (uint32_t)in->lines.len, .ts_ms = e->ts_ms };
+    struct line line = { e->field[F_SERVICE], e->field[F_LEVEL], e->field[F_MESSAGE] };
+
+    tsn_vec_push(&in->lines, line);
+    tsn_vec_push(&in->effects, effect);
+}
+
 static void apply_histogram(struct tsn_ingest *in, const struct effect *e, int64_t pane_ms)
 {
     static const tsn_fixed one = (tsn_fixed)1 << 64;
@@ -116,7 +125,7 @@ void effects_apply(struct tsn_ingest *in, struct part *part)
             in->stats.late_dropped++;
             continue;
         }
-        in->stats.late_moved += late;
+        in->stats.late_moved += late && e->type != EFFECT_LINE; /* its event is counted once */
         switch (e->type) {
         case EFFECT_POINT:
             series_add_point(in, e->target, e->ts_ms, e->value);
@@ -127,7 +136,7 @@ void effects_apply(struct tsn_ingest *in, struct part *part)
             in->stats.deltas++;
             break;
         case EFFECT_HISTOGRAM: apply_histogram(in, e, pane_ms); break;
-        case EFFECT_LINE: break;
+        case EFFECT_LINE: lines_take(in, &in->lines.items[e->line], e->ts_ms, pane_ms); break;
         }
     }
 }
@@ -312,9 +321,13 @@ static bool take_log(struct tsn_ingest *in, const struct event *e)
 {
     struct series *s;
 
-    return counter_of(in, e, 'L', "log_messages_total",
-                      1u << F_SERVICE | 1u << F_ENVIRONMENT | 1u << F_LEVEL | 1u << F_LOGGER, NULL, NULL, &s) &&
-           effect_delta(in, s, e->ts_ms, 1);
+    if (!counter_of(in, e, 'L', "log_messages_total",
+                    1u << F_SERVICE | 1u << F_ENVIRONMENT | 1u << F_LEVEL | 1u << F_LOGGER, NULL, NULL, &s) ||
+        !effect_delta(in, s, e->ts_ms, 1))
+        return false;
+    if (lines_wanted(in))
+        effect_line(in, e);
+    return true;
 }
 
 /* ---- hooks -------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
  * does not depend on how a producer cut its events into records. Only then the watermark moves.
  */
 #include "ingest/avro_events.h"
+#include "ingest/lines.h"
 #include "ingest/mapped.h"
 #include "ingest/shape.h"
 
@@ -50,6 +51,7 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     tsn_buf_init(&in->key);
     tsn_json_init(&in->json);
     tsn_json_init(&in->labels_json);
+    in->line_book = lines_new();
     mappings_set_up(in);
     if (!avro_inputs_set_up(in, error))
         tsn_ingest_free(&in);
@@ -87,6 +89,7 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
     tsn_vec_release(&in->sets);
     avro_inputs_release(in);
     mappings_release(in);
+    lines_free(in->line_book);
     series_release(in);
     places_release(in);
     free_dead(in);
@@ -246,6 +249,7 @@ static void dead_letter(struct tsn_ingest *in, struct part *part, const struct t
 
 static void record_begin(struct tsn_ingest *in, const struct part *part, const struct tsn_ingest_record *r)
 {
+    in->record = r;
     in->record_ts_ms = r->timestamp_ms;
     in->before_ms = part->watermark_ms;
     in->reason = NULL;
@@ -357,7 +361,8 @@ static bool any_dirty(const struct tsn_ingest *in)
 /* Columns take 3 to 11 bytes a row, an announcement about 150, a partition's state about 60 in every place. */
 size_t tsn_ingest_pending(const struct tsn_ingest *in)
 {
-    size_t bytes = in->deltas.len * 6 + in->points.len * 10 + in->new_series * 150 + in->dead_bytes;
+    size_t bytes = in->deltas.len * 6 + in->points.len * 10 + in->new_series * 150 + in->dead_bytes +
+                   lines_pending(in);
 
     return bytes ? bytes : any_dirty(in) ? 60 * (size_t)in->opt.samples_partitions : 0;
 }

@@ -95,7 +95,6 @@ struct point_cell {
 /* ---- effects ------------------------------------------------------------------------------ */
 
 enum effect_type { EFFECT_POINT, EFFECT_DELTA, EFFECT_HISTOGRAM, EFFECT_LINE };
-struct line_scope;
 struct effect {
     enum effect_type type;
     uint32_t line; /* LINE: index into the record's lines */
@@ -135,22 +134,10 @@ struct event {
 
 /* ---- the open batch ----------------------------------------------------------------------- */
 
-struct signature {
-    uint64_t hash;
-    int64_t announced_minute;
-    uint32_t epoch;
-};
-struct signature_key {
-    uint64_t hash, scope;
-};
-struct pane_count {
-    uint32_t scope;
-    uint64_t hash;
-    int64_t pane_ms, count;
-};
-struct line_scope {
-    char *service, *level; /* owned */
-    int32_t place;
+/* Partitions of `samples`, ascending, unique. */
+struct place_list {
+    int32_t *items;
+    size_t len, cap;
 };
 
 struct known_set {
@@ -181,6 +168,7 @@ struct tsn_ingest {
     struct shapes **shapes; /* [config->inputs.len] */
     struct avro_inputs *avro;
     struct mappings *mappings;
+    struct lines *line_book;
     TSN_VEC(struct known_set) sets; /* by number */
     int64_t max_set;
     uint32_t generation; /* raised by every change of sets */
@@ -201,6 +189,7 @@ struct tsn_ingest {
     size_t new_series; /* not yet announced */
 
     /* one record */
+    const struct tsn_ingest_record *record;
     struct tsn_json json, labels_json;
     TSN_VEC(struct pair) pairs;
     TSN_VEC(struct span) spans;
@@ -238,6 +227,10 @@ void memo_put(struct tsn_ingest *in, struct tsn_u128 key, enum memo_kind kind, v
 bool series_resolve(struct tsn_ingest *in, enum tsn_sample_kind kind, struct series **out);
 /* An empty list, owned by the memo. */
 struct series_list *series_list_new(struct tsn_ingest *in, uint32_t count);
+/* Adds the partitions that series with these labels go to; matchers on label `unknown` (NULL: none) are taken as true. */
+void series_places_of(const struct tsn_ingest *in, const struct tsn_labels *labels, const char *unknown,
+                      struct place_list *places);
+/* Whether a selector could be met by a series of that name. */
 bool series_name_selected(const struct tsn_ingest *in, const char *name);
 void series_add_delta(struct tsn_ingest *in, struct series *s, int64_t pane_ms, tsn_fixed delta);
 void series_add_point(struct tsn_ingest *in, struct series *s, int64_t ts_ms, double value);
@@ -274,6 +267,8 @@ bool json_scalar_text(const struct tsn_json_node *n, struct span *out);
 /* metadata.c */
 void metadata_print(const struct part *part, struct tsn_buf *out);
 bool metadata_read(const char *text, struct part *part);
+
+void effect_line(struct tsn_ingest *in, const struct event *e);
 
 /* close.c */
 void places_release(struct tsn_ingest *in);

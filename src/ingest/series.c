@@ -113,24 +113,31 @@ const int32_t *series_places(const struct series *s)
     return s->place_count > 1 ? s->places.many : &s->places.one;
 }
 
-struct place_set {
-    TSN_VEC(int32_t) items; /* ascending, unique */
-};
-
-static void place_add(struct place_set *set, int32_t place)
+static void place_add(struct place_list *list, int32_t place)
 {
     size_t at = 0;
 
-    while (at < set->items.len && set->items.items[at] < place)
+    while (at < list->len && list->items[at] < place)
         at++;
-    if (at < set->items.len && set->items.items[at] == place)
+    if (at < list->len && list->items[at] == place)
         return;
-    tsn_vec_push(&set->items, place);
-    memmove(set->items.items + at + 1, set->items.items + at, (set->items.len - 1 - at) * sizeof place);
-    set->items.items[at] = place;
+    tsn_vec_push(list, place);
+    memmove(list->items + at + 1, list->items + at, (list->len - 1 - at) * sizeof place);
+    list->items[at] = place;
 }
 
-static void collect_places(const struct tsn_ingest *in, const struct tsn_labels *labels, struct place_set *set)
+static bool route_takes(const struct tsn_route *route, const struct tsn_labels *labels, const char *unknown)
+{
+    if (!unknown)
+        return tsn_matchers_match(route->matchers, route->matcher_count, labels);
+    for (size_t m = 0; m < route->matcher_count; m++)
+        if (strcmp(route->matchers[m].name, unknown) != 0 && !tsn_matchers_match(&route->matchers[m], 1, labels))
+            return false;
+    return true;
+}
+
+void series_places_of(const struct tsn_ingest *in, const struct tsn_labels *labels, const char *unknown,
+                      struct place_list *places)
 {
     const char *shard_label = in->config->detect.shard_label;
     const struct tsn_label *shard = tsn_labels_find(labels, shard_label, strlen(shard_label));
@@ -141,31 +148,31 @@ static void collect_places(const struct tsn_ingest *in, const struct tsn_labels 
         for (size_t r = 0; r < in->sets.items[k].routes.len; r++) {
             const struct tsn_route *route = &in->sets.items[k].routes.items[r];
 
-            if (tsn_matchers_match(route->matchers, route->matcher_count, labels))
-                place_add(set, route->partition < 0 ? home : route->partition);
+            if (route_takes(route, labels, unknown))
+                place_add(places, route->partition < 0 ? home : route->partition);
         }
 }
 
 static void series_route(struct tsn_ingest *in, struct series *s)
 {
-    struct place_set set = { { NULL, 0, 0 } };
+    struct place_list list = { NULL, 0, 0 };
     bool same;
 
-    collect_places(in, s->labels, &set);
-    same = set.items.len == s->place_count &&
-           (!s->place_count || memcmp(series_places(s), set.items.items, s->place_count * sizeof(int32_t)) == 0);
+    series_places_of(in, s->labels, NULL, &list);
+    same = list.len == s->place_count &&
+           (!s->place_count || memcmp(series_places(s), list.items, s->place_count * sizeof(int32_t)) == 0);
     if (!same) {
         if (s->place_count > 1)
             tsn_free(s->places.many);
-        s->place_count = (uint32_t)set.items.len;
-        if (set.items.len > 1)
-            s->places.many = tsn_memdup(set.items.items, set.items.len * sizeof(int32_t));
+        s->place_count = (uint32_t)list.len;
+        if (list.len > 1)
+            s->places.many = tsn_memdup(list.items, list.len * sizeof(int32_t));
         else
-            s->places.one = set.items.len ? set.items.items[0] : -1;
+            s->places.one = list.len ? list.items[0] : -1;
         s->announced_minute = TSN_TIME_NONE;
     }
     s->generation = in->generation;
-    tsn_vec_release(&set.items);
+    tsn_vec_release(&list);
 }
 
 bool series_name_selected(const struct tsn_ingest *in, const char *name)
@@ -239,12 +246,12 @@ static bool check_labels(struct tsn_ingest *in)
 
 static bool any_place(const struct tsn_ingest *in, const struct tsn_labels *labels)
 {
-    struct place_set set = { { NULL, 0, 0 } };
+    struct place_list list = { NULL, 0, 0 };
     bool any;
 
-    collect_places(in, labels, &set);
-    any = set.items.len > 0;
-    tsn_vec_release(&set.items);
+    series_places_of(in, labels, NULL, &list);
+    any = list.len > 0;
+    tsn_vec_release(&list);
     return any;
 }
 

@@ -1,5 +1,6 @@
 /*
- * Goal: Avro, bare and framed, and mapped inputs give the series that the same events in JSON would.
+ * Goal: Avro, bare and framed, and mapped inputs give the series that the same events in JSON would; log lines give
+ * signatures.
  * Method: records are put together byte by byte, schemas come from a registry of our own; batches are read back.
  */
 #include <setjmp.h>
@@ -401,6 +402,98 @@ static void test_mapped_avro(void **state)
     tsn_buf_release(&inputs);
 }
 
+/* ---- log signatures ----------------------------------------------------------------------- */
+
+static void error_line(struct world *w, const char *service, const char *level, int64_t ts_ms, int number)
+{
+    feed(w, LOGS, 0, "{\"timestamp\":%lld,\"service\":\"%s\",\"level\":\"%s\",\"message\":\"request %d failed, password=s3cret%d\"}",
+         (long long)ts_ms, service, level, number, number);
+}
+
+static void test_signatures(void **state)
+{
+    static const char rules[] = "groups: [{name: g, rules: [{alert: A, expr: 'sum by (service, template) (rate(log_template_messages_total"
+                                "{level=\"ERROR\",template!=\"x\"}[5m])) > 1'}]}]";
+    const struct tsn_batch *b;
+    uint64_t hash;
+    struct world w;
+    int a = home_of("a"), other = home_of("other");
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, rules);
+    assign(&w, LOGS, 0, NULL);
+    for (int i = 0; i < 3; i++)
+        error_line(&w, "a", "ERROR", T0 + i * 800, 100 + i);
+    error_line(&w, "a", "INFO", T0, 1); /* no rule could select its template */
+    error_line(&w, "other", "ERROR", T0, 1);
+    feed(&w, LOGS, 0, "{\"timestamp\":%lld,\"service\":\"a\",\"level\":\"ERROR\",\"message\":\"disk full\"}", (long long)T0 + 1);
+    close_at(&w, T0);
+    b = &w.batches[a];
+    assert_int_equal(b->signature_count, a == other ? 3 : 2);
+    assert_string_equal(b->signatures[0].service, "a");
+    assert_string_equal(b->signatures[0].level, "ERROR");
+    assert_string_equal(b->signatures[0].text, "request <*> failed, password=<*>");
+    assert_string_equal(b->signatures[0].sample, "request 100 failed, password=<secret>");
+    assert_string_equal(b->signatures[0].sample_topic, "l");
+    assert_int_equal(b->signatures[0].sample_offset, 0);
+    assert_int_equal(b->signatures[0].ts_ms, T0);
+    hash = b->signatures[0].signature;
+    assert_true(hash == tsn_hash64(b->signatures[0].text, strlen(b->signatures[0].text)));
+    assert_int_equal(b->signature_counts[0].count, 2);
+    assert_int_equal(b->signature_counts[0].pane_ms, T0);
+    assert_true(b->signature_counts[0].signature == hash);
+    assert_int_equal(b->signature_counts[1].count, 1);
+    assert_int_equal(b->signature_counts[1].pane_ms, T0 + 1000);
+    assert_true(w.batches[other].signatures[w.batches[other].signature_count - (a == other ? 2 : 1)].signature == hash);
+    assert_int_equal(stats_of(&w).lines, 5);
+
+    error_line(&w, "a", "ERROR", T0 + 3000, 7); /* the same minute: counted, not told again */
+    close_at(&w, T0 + 1000);
+    assert_int_equal(w.batches[a].signature_count, 0);
+    assert_int_equal(w.batches[a].signature_count_count, 1);
+    assert_true(w.batches[a].signature_counts[0].signature == hash);
+    error_line(&w, "a", "ERROR", T0 + 60000, 8); /* the next one */
+    error_line(&w, "a", "ERROR", T0 + 4000, 9);  /* late */
+    close_at(&w, T0 + 60000);
+    assert_int_equal(w.batches[a].signature_count, 1);
+    assert_string_equal(w.batches[a].signatures[0].sample, "request 8 failed, password=<secret>");
+    assert_int_equal(w.batches[a].signature_count_count, 2);
+    assert_int_equal(w.batches[a].signature_counts[0].pane_ms, T0 + 55000); /* moved to the watermark's pane */
+    assert_int_equal(w.batches[a].signature_counts[1].pane_ms, T0 + 60000);
+    close_world(&w);
+}
+
+static void test_hostile_lines(void **state)
+{
+    static const char rules[] = "groups: [{name: g, rules: [{alert: A, expr: log_templates_discovered_total}]}]";
+    struct tsn_buf long_line = TSN_BUF_INIT;
+    struct world w;
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, rules);
+    assign(&w, LOGS, 0, NULL);
+    tsn_buf_printf(&long_line, "{\"timestamp\":%lld,\"service\":\"", (long long)T0);
+    for (int i = 0; i < 300; i++)
+        tsn_buf_puts(&long_line, "\xc3\xa9");
+    tsn_buf_puts(&long_line, "\",\"message\":\"");
+    for (int i = 0; i < 200000; i++)
+        tsn_buf_puts(&long_line, "nospace");
+    tsn_buf_puts(&long_line, "\"}");
+    feed_buf(&w, LOGS, &long_line);
+    feed(&w, LOGS, 0, "{\"timestamp\":%lld,\"message\":\"\\u0000 nul\"}", (long long)T0);
+    feed(&w, LOGS, 0, "{\"timestamp\":%lld,\"message\":\"\"}", (long long)T0);
+    close_at(&w, T0); /* what came out decodes: the scope was cut at 256 bytes */
+    assert_int_equal(w.closed->dead_count, 0);
+    assert_int_equal(stats_of(&w).lines, 3);
+    for (int p = 0; p < PLACES; p++)
+        for (size_t i = 0; i < w.batches[p].signature_count; i++) {
+            assert_true(strlen(w.batches[p].signatures[i].service) <= 256);
+            assert_true(strlen(w.batches[p].signatures[i].text) < 10000);
+        }
+    tsn_buf_release(&long_line);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +503,8 @@ int main(void)
         cmocka_unit_test(test_mapped),
         cmocka_unit_test(test_mapped_times),
         cmocka_unit_test(test_mapped_avro),
+        cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_hostile_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
