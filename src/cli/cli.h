@@ -62,6 +62,8 @@ int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
 int tsn_cmd_check(int argc, char **argv);
 int tsn_cmd_check_rules(int argc, char **argv);
+int tsn_cmd_config_reference(int argc, char **argv);
+int tsn_cmd_config_show(int argc, char **argv);
 int tsn_cmd_topics_apply(int argc, char **argv);
 int tsn_cmd_topics_check(int argc, char **argv);
 int tsn_cmd_logs_mine(int argc, char **argv);

@@ -14,6 +14,8 @@ static const struct tsn_command_line commands[] = {
     { "test rules", "unit tests of rules, in promtool's format", tsn_cmd_test_rules },
     { "check", "configuration, policy, rules, broker, topics, Redis, registry: a line each", tsn_cmd_check },
     { "check rules", "load rule files and say what is wrong, with file, line and column", tsn_cmd_check_rules },
+    { "config reference", "every key of the configuration file", tsn_cmd_config_reference },
+    { "config show", "the configuration in effect, secrets hidden", tsn_cmd_config_show },
     { "topics check", "what topics are missing, otherwise than declared, or too short for the rules", tsn_cmd_topics_check },
     { "topics apply", "create the missing topics; alters and deletes nothing", tsn_cmd_topics_apply },
     { "incidents list", "incidents that are held, worst first", tsn_cmd_incidents_list },

@@ -139,13 +139,13 @@ static void put_row(struct tsn_buf *out, const char *section, const struct tsn_c
     if (!markdown) {
         size_t begin = out->len;
 
-        tsn_buf_printf(out, "  %s.%s", section, o->key);
+        tsn_buf_printf(out, "  %s%s%s", section, *o->key == '[' ? "" : ".", o->key);
         while (out->len - begin < 34)
             tsn_buf_putc(out, ' ');
         tsn_buf_printf(out, " %s [%s%s%s]\n", o->help, kind_name(o), *o->fallback ? ", default " : "", o->fallback);
         return;
     }
-    tsn_buf_printf(out, "| `%s.%s` | ", section, o->key);
+    tsn_buf_printf(out, "| `%s%s%s` | ", section, *o->key == '[' ? "" : ".", o->key);
     for (const char *c = kind_name(o); *c; c++)
         tsn_buf_puts(out, *c == '|' ? " / " : (char[2]){ *c, 0 });
     tsn_buf_printf(out, " | %s%s%s | %s |\n", *o->fallback ? "`" : "", o->fallback, *o->fallback ? "`" : "", o->help);
@@ -155,6 +155,17 @@ void tsn_config_reference(struct tsn_buf *out, bool markdown)
 {
     static const struct tsn_config_option kafka = { "PROPERTY", TSN_CK_TEXT, 0, 0, 0, "", NULL,
                                                     "any librdkafka property; PROPERTY_file reads it from a file" };
+    /* What the parser reads without a table of its own. */
+    static const struct {
+        const char *prefix;
+        struct tsn_config_option option;
+    } lists[] = {
+        { "rules", { "[]", TSN_CK_TEXT, 0, 0, 0, "", NULL, "rule files: names and globs, relative to this file" } },
+        { "outputs.incidents", { "topic", TSN_CK_TEXT, 0, 0, 0, "", NULL, "name of the topic; as topics.incidents" } },
+        { "outputs.incidents", { "format", TSN_CK_CHOICE, 0, 0, 0, "json", "json|avro", "JSON, or Avro" } },
+        { "outputs.alerts", { "topic", TSN_CK_TEXT, 0, 0, 0, "", NULL, "name of the topic; as topics.alerts" } },
+        { "outputs.alerts", { "format", TSN_CK_CHOICE, 0, 0, 0, "json", "json|avro", "JSON, or Avro" } },
+    };
     static const struct {
         const char *prefix;
         const struct tsn_config_section *table;
@@ -164,6 +175,8 @@ void tsn_config_reference(struct tsn_buf *out, bool markdown)
     if (markdown)
         tsn_buf_puts(out, "| key | type | default | what |\n|---|---|---|---|\n");
     put_row(out, "kafka", &kafka, markdown);
+    for (size_t i = 0; i < TSN_ARRAY_LEN(lists); i++)
+        put_row(out, lists[i].prefix, &lists[i].option, markdown);
     for (size_t t = 0; t < TSN_ARRAY_LEN(items); t++)
         for (size_t i = 0; i < items[t].table->count; i++)
             put_row(out, items[t].prefix, &items[t].table->options[i], markdown);
