@@ -80,6 +80,18 @@ struct tsn_app_stats {
 /* *stats is about 300 kB: not for a stack. */
 void tsn_app_get_stats(struct tsn_app *app, struct tsn_app_stats *stats);
 
+/* A rule that this worker runs, over all its partitions. Texts are borrowed for the visit. */
+struct tsn_app_rule {
+    char *group, *rule, *file;
+    bool is_alert, ever_matched; /* ever: since the worker took it over */
+    uint64_t evaluations, errors, last_count; /* last_count: series of the last result */
+    size_t pending, firing;
+    int64_t last_step_ms;
+    char last_error[200];
+};
+/* Rules in file order; a snapshot of at most a second ago. The visit must not call the app. Any thread. */
+void tsn_app_each_rule(struct tsn_app *app, void (*visit)(const struct tsn_app_rule *rule, void *arg), void *arg);
+
 /* ---- rule files ---------------------------------------------------------------------------- */
 
 struct tsn_rule_sources {

@@ -26,5 +26,7 @@ struct tsn_monitor_families *tsn_monitor_families_new(struct tsn_metrics *metric
 void tsn_monitor_families_free(struct tsn_monitor_families **families);
 /* now: for lags in event time; starts: stages of this worker. */
 void tsn_monitor_fill(struct tsn_monitor_families *families, const struct tsn_app_stats *stats, unsigned stages, int64_t now_ms);
+/* One rule; tsn_monitor_fill hides those of before. */
+void tsn_monitor_fill_rule(const struct tsn_app_rule *rule, void *families);
 
 #endif

@@ -214,8 +214,7 @@ static void start_stage(struct stage *stage, void *(*run)(void *))
 
 enum tsn_err tsn_app_start(struct tsn_app *app, struct tsn_error *error)
 {
-    if (*app->config->http.listen && !(app->serve = tsn_serve_start(app, error)))
-        return error->code;
+    TSN_UNUSED(error);
     pthread_mutex_lock(&app->stats_lock);
     app->stats->ingest.running = app->opt.stages & TSN_STAGE_INGEST;
     app->stats->detect.running = app->opt.stages & TSN_STAGE_DETECT;
@@ -277,7 +276,6 @@ void tsn_app_free(struct tsn_app **appp)
     if (!app)
         return;
     tsn_app_stop(app);
-    tsn_serve_stop(&app->serve);
     tsn_respond_stage_free(&app->responder);
     tsn_rule_book_free(&app->book);
     tsn_registry_free(&app->registry);
@@ -314,4 +312,12 @@ void tsn_app_get_stats(struct tsn_app *app, struct tsn_app_stats *stats)
     *stats = *app->stats;
     pthread_mutex_unlock(&app->stats_lock);
     add_respond_stats(app, stats);
+}
+
+void tsn_app_each_rule(struct tsn_app *app, void (*visit)(const struct tsn_app_rule *rule, void *arg), void *arg)
+{
+    pthread_mutex_lock(&app->stats_lock);
+    for (size_t i = 0; i < app->rules.len; i++)
+        visit(&app->rules.items[i], arg);
+    pthread_mutex_unlock(&app->stats_lock);
 }

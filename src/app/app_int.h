@@ -41,16 +41,8 @@ void tsn_rule_settings_release(struct rule_settings *settings);
 
 /* ---- rules as DETECT sees them -------------------------------------------------------------- */
 
-struct rule_stat {
-    char *group, *rule, *file;
-    bool is_alert, ever_matched;
-    uint64_t evaluations, errors, last_count;
-    size_t pending, firing;
-    int64_t last_step_ms;
-    char last_error[200];
-};
 struct rule_stats {
-    struct rule_stat *items;
+    struct tsn_app_rule *items;
     size_t len, cap;
 };
 void tsn_rule_stats_release(struct rule_stats *stats);
@@ -77,7 +69,6 @@ struct tsn_app {
     struct stage ingest, detect, respond;
     struct tsn_respond_stage *responder;
     pthread_mutex_t stats_lock;
-    struct tsn_serve *serve;
     struct tsn_app_stats *stats;
     struct rule_stats rules; /* under stats_lock */
     int64_t files_checked_ns;
@@ -90,10 +81,6 @@ struct tsn_ingest_options;
 void tsn_app_ingest_sources(struct tsn_app *app, struct tsn_ingest_options *options);
 void *tsn_ingest_stage_main(void *stage);
 void *tsn_detect_stage_main(void *stage);
-/* The HTTP server of the process. IO: the port is taken. */
-struct tsn_serve;
-struct tsn_serve *tsn_serve_start(struct tsn_app *app, struct tsn_error *error);
-void tsn_serve_stop(struct tsn_serve **serve);
 /* Text of a file for schemas and rules; caller frees. */
 char *tsn_app_read_file(const char *path, size_t max_bytes, size_t *len, struct tsn_error *error);
 /* <group_prefix><name> or <group_prefix><name>-<slot>; caller frees. */

@@ -369,14 +369,14 @@ static void take_message(struct session *s, const struct tsn_message *m)
 static void add_rule(const struct tsn_detect_rule_info *info, void *arg)
 {
     struct rule_stats *stats = arg;
-    struct rule_stat *to = NULL;
+    struct tsn_app_rule *to = NULL;
 
     for (size_t i = 0; i < stats->len && !to; i++)
         if (strcmp(stats->items[i].group, info->group) == 0 && strcmp(stats->items[i].rule, info->rule) == 0 &&
             strcmp(stats->items[i].file, info->file) == 0)
             to = &stats->items[i];
     if (!to) {
-        struct rule_stat fresh = { tsn_strdup(info->group), tsn_strdup(info->rule), tsn_strdup(info->file), info->is_alert, false,
+        struct tsn_app_rule fresh = { tsn_strdup(info->group), tsn_strdup(info->rule), tsn_strdup(info->file), info->is_alert, false,
                                    0, 0, 0, 0, 0, TSN_TIME_NONE, "" };
 
         tsn_vec_push(stats, fresh);

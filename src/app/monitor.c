@@ -25,6 +25,7 @@ static void metrics(void *arg, const struct tsn_http_request *request, struct ts
     TSN_UNUSED(request);
     tsn_app_get_stats(m->app, m->stats);
     tsn_monitor_fill(m->families, m->stats, m->stages, tsn_wall_now().ms);
+    tsn_app_each_rule(m->app, tsn_monitor_fill_rule, m->families);
     tsn_metrics_write(m->metrics, &response->body);
     response->content_type = "text/plain; version=0.0.4; charset=utf-8";
 }

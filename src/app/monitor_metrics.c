@@ -88,8 +88,21 @@ static const struct { const char *name, *help; enum tsn_metric_kind kind; } inpu
     [PAUSED] = { "tocsin_input_paused", "Ahead of the slowest partition: waits for it.", TSN_METRIC_GAUGE },
 };
 
+/* Of one rule, over the partitions of this worker. */
+enum rule_metric { EVALUATIONS, FAILURES, SERIES, LAST_STEP, MATCHED, PENDING, FIRING, RULE_METRICS };
+enum { RULES_MAX = 5000 };
+static const struct { const char *name, *help; enum tsn_metric_kind kind; } rules[RULE_METRICS] = {
+    [EVALUATIONS] = { "tocsin_rule_evaluations_total", "Evaluations of a rule.", TSN_METRIC_COUNTER },
+    [FAILURES] = { "tocsin_rule_evaluation_failures_total", "Evaluations that failed.", TSN_METRIC_COUNTER },
+    [SERIES] = { "tocsin_rule_result_series", "Series of the last result.", TSN_METRIC_GAUGE },
+    [LAST_STEP] = { "tocsin_rule_last_step_timestamp_seconds", "Event time of the last step.", TSN_METRIC_GAUGE },
+    [MATCHED] = { "tocsin_rule_ever_matched", "0: the rule gave nothing since this worker runs it.", TSN_METRIC_GAUGE },
+    [PENDING] = { "tocsin_rule_alerts_pending", "Pending instances of an alert.", TSN_METRIC_GAUGE },
+    [FIRING] = { "tocsin_rule_alerts_firing", "Firing instances of an alert.", TSN_METRIC_GAUGE },
+};
+
 struct tsn_monitor_families {
-    struct tsn_metric_family *fields[TSN_ARRAY_LEN(fields)], *inputs[INPUT_METRICS];
+    struct tsn_metric_family *fields[TSN_ARRAY_LEN(fields)], *inputs[INPUT_METRICS], *rules[RULE_METRICS];
     struct tsn_metric_family *running, *ready, *watermark, *lag, *blind, *memory, *cpu, *start;
 };
 
@@ -109,6 +122,10 @@ struct tsn_monitor_families *tsn_monitor_families_new(struct tsn_metrics *metric
         f->inputs[i] = tsn_metrics_family(metrics, &(struct tsn_metric_spec){ .name = inputs[i].name, .help = inputs[i].help,
                                                                              .kind = inputs[i].kind, .max = INPUT_MAX,
                                                                              .labels = { "topic", "partition" } });
+    for (size_t i = 0; i < RULE_METRICS; i++)
+        f->rules[i] = tsn_metrics_family(metrics, &(struct tsn_metric_spec){ .name = rules[i].name, .help = rules[i].help,
+                                                                            .kind = rules[i].kind, .max = RULES_MAX,
+                                                                            .labels = { "file", "group", "rule" } });
     for (size_t i = 0; i < TSN_ARRAY_LEN(fields); i++)
         f->fields[i] = family(metrics, fields[i].name, fields[i].kind, fields[i].help, NULL);
     f->watermark = family(metrics, "tocsin_detect_watermark_timestamp_seconds", TSN_METRIC_GAUGE, "Event time that every unit here has reached.", NULL);
@@ -159,6 +176,22 @@ static void fill_input(struct tsn_monitor_families *f, const struct tsn_app_inpu
             tsn_metric_set(tsn_metric_get(f->inputs[i], values), now[i]);
 }
 
+void tsn_monitor_fill_rule(const struct tsn_app_rule *rule, void *families)
+{
+    struct tsn_monitor_families *f = families;
+    const char *const values[] = { rule->file, rule->group, rule->rule };
+    bool stepped = rule->last_step_ms != TSN_TIME_NONE;
+    const double now[RULE_METRICS] = {
+        [EVALUATIONS] = (double)rule->evaluations, [FAILURES] = (double)rule->errors, [SERIES] = (double)rule->last_count,
+        [LAST_STEP] = stepped ? (double)rule->last_step_ms / 1000 : 0, [MATCHED] = rule->ever_matched,
+        [PENDING] = (double)rule->pending, [FIRING] = (double)rule->firing,
+    };
+
+    for (size_t i = 0; i < RULE_METRICS; i++)
+        if ((rule->is_alert || (i != PENDING && i != FIRING)) && (stepped || i != LAST_STEP))
+            tsn_metric_set(tsn_metric_get(f->rules[i], values), now[i]);
+}
+
 static void fill_stage(struct tsn_monitor_families *f, const char *stage, bool ours, bool running, bool ready)
 {
     if (!ours)
@@ -192,6 +225,8 @@ void tsn_monitor_fill(struct tsn_monitor_families *f, const struct tsn_app_stats
     fill_stage(f, "respond", stages & TSN_STAGE_RESPOND, stats->respond.running, stats->respond.ready);
     for (size_t i = 0; i < INPUT_METRICS; i++)
         tsn_metric_family_hide(f->inputs[i]);
+    for (size_t i = 0; i < RULE_METRICS; i++)
+        tsn_metric_family_hide(f->rules[i]);
     for (size_t i = 0; i < stats->input_count; i++)
         fill_input(f, &stats->inputs[i], now_ms);
     for (size_t i = 0; i < TSN_ARRAY_LEN(fields); i++)

@@ -149,10 +149,19 @@ static double value_of(const struct reading *r, const char *name, const struct s
 
 static const char *state_of(const struct reading *r, const struct sample *like)
 {
-    for (size_t i = 0; i < r->len; i++)
-        if (strcmp(r->items[i].name, "tocsin_input_state") == 0 && r->items[i].value == 1 && same_labels(like, &r->items[i]))
-            return label(&r->items[i], "state");
-    return "?";
+    return value_of(r, "tocsin_input_paused", like) == 1    ? "paused (ahead of the others)"
+           : value_of(r, "tocsin_input_blocked", like) == 1 ? "BLOCKED"
+           : value_of(r, "tocsin_input_idle", like) == 1    ? "idle"
+                                                            : "active";
+}
+
+/* A figure, or a dash where there is none. */
+static void figure(char out[32], double value, const char *fmt)
+{
+    snprintf(out, 32, "-");
+    if (isnan(value))
+        return;
+    snprintf(out, 32, strcmp(fmt, "%.1f") == 0 ? "%.1f" : "%.0f", value);
 }
 
 static void time_text(char out[TSN_RFC3339_TEXT], double seconds)
@@ -169,15 +178,16 @@ static void print_inputs(const struct reading *was, const struct reading *r)
     printf("%-28s %9s %11s %10s %10s %8s %8s  %-24s %s\n", "INPUT", "EVENTS/S", "EVENTS", "LAG", "LAG S", "LATE", "DEAD", "WATERMARK", "STATE");
     for (size_t i = 0; i < r->len; i++) {
         const struct sample *s = &r->items[i];
-        char name[300], watermark[TSN_RFC3339_TEXT];
+        char name[300], watermark[TSN_RFC3339_TEXT], lag_s[32];
         double before = was ? value_of(was, "tocsin_input_events_total", s) : NAN;
 
         if (strcmp(s->name, "tocsin_input_events_total") != 0)
             continue;
         snprintf(name, sizeof name, "%s/%s", label(s, "topic"), label(s, "partition"));
         time_text(watermark, value_of(r, "tocsin_input_watermark_timestamp_seconds", s));
-        printf("%-28s %9.0f %11.0f %10.0f %10.1f %8.0f %8.0f  %-24s %s\n", name, isnan(before) || span_s <= 0 ? 0 : (s->value - before) / span_s,
-               s->value, value_of(r, "tocsin_input_lag_records", s), value_of(r, "tocsin_input_lag_seconds", s),
+        figure(lag_s, value_of(r, "tocsin_input_lag_seconds", s), "%.1f");
+        printf("%-28s %9.0f %11.0f %10.0f %10s %8.0f %8.0f  %-24s %s\n", name, isnan(before) || span_s <= 0 ? 0 : (s->value - before) / span_s,
+               s->value, value_of(r, "tocsin_input_lag_records", s), lag_s,
                value_of(r, "tocsin_input_late_total", s), value_of(r, "tocsin_input_dead_letters_total", s), watermark, state_of(r, s));
     }
 }
@@ -187,21 +197,15 @@ static void print_rules(const struct reading *r)
     printf("\n%-36s %8s %8s %8s %12s %8s  %s\n", "RULE", "SERIES", "PENDING", "FIRING", "EVALUATIONS", "FAILED", "LAST STEP");
     for (size_t i = 0; i < r->len; i++) {
         const struct sample *s = &r->items[i];
-        struct sample pending = *s, firing = *s;
-        char name[300], step[TSN_RFC3339_TEXT];
-        double p, f;
+        char name[300], step[TSN_RFC3339_TEXT], pending[32], firing[32];
 
         if (strcmp(s->name, "tocsin_rule_evaluations_total") != 0)
             continue;
-        pending.labels[pending.label_count][0] = firing.labels[firing.label_count][0] = (char *)(uintptr_t) "state";
-        pending.labels[pending.label_count++][1] = (char *)(uintptr_t) "pending";
-        firing.labels[firing.label_count++][1] = (char *)(uintptr_t) "firing";
-        p = value_of(r, "tocsin_rule_alerts", &pending);
-        f = value_of(r, "tocsin_rule_alerts", &firing);
+        figure(pending, value_of(r, "tocsin_rule_alerts_pending", s), "%.0f");
+        figure(firing, value_of(r, "tocsin_rule_alerts_firing", s), "%.0f");
         snprintf(name, sizeof name, "%s/%s", label(s, "group"), label(s, "rule"));
         time_text(step, value_of(r, "tocsin_rule_last_step_timestamp_seconds", s));
-        printf("%-36s %8.0f %8.0f %8.0f %12.0f %8.0f  %s%s\n", name, value_of(r, "tocsin_rule_result_series", s), isnan(p) ? 0 : p,
-               isnan(f) ? 0 : f, s->value, value_of(r, "tocsin_rule_evaluation_failures_total", s), step,
+        printf("%-36s %8.0f %8s %8s %12.0f %8.0f  %s%s\n", name, value_of(r, "tocsin_rule_result_series", s), pending, firing, s->value, value_of(r, "tocsin_rule_evaluation_failures_total", s), step,
                value_of(r, "tocsin_rule_ever_matched", s) == 0 ? "  never matched" : "");
     }
 }
@@ -219,14 +223,14 @@ static void print_stages(const struct reading *r)
     time_text(watermark, value_of(r, "tocsin_detect_watermark_timestamp_seconds", NULL));
     if (!isnan(value_of(r, "tocsin_detect_series", NULL)))
         printf("\nevent time %s · rule set %.0f · %.0f series · %.0f transitions", watermark, value_of(r, "tocsin_detect_rule_set", NULL),
-               value_of(r, "tocsin_detect_series", NULL), value_of(r, "tocsin_alert_transitions_total", NULL));
-    if (!isnan(value_of(r, "tocsin_incidents_open", NULL)))
-        printf("\n%.0f open incidents · %.0f events", value_of(r, "tocsin_incidents_open", NULL),
-               value_of(r, "tocsin_incident_events_total", NULL));
+               value_of(r, "tocsin_detect_series", NULL), value_of(r, "tocsin_detect_transitions_total", NULL));
+    if (!isnan(value_of(r, "tocsin_respond_incidents_open", NULL)))
+        printf("\n%.0f open incidents · %.0f events", value_of(r, "tocsin_respond_incidents_open", NULL),
+               value_of(r, "tocsin_respond_events_total", NULL));
     putchar('\n');
-    if (value_of(r, "tocsin_detect_blind", NULL) == 1)
+    if (value_of(r, "tocsin_detect_blind_seconds", NULL) > 0)
         printf("WARNING: detection is blind: no new watermark comes in\n");
-    if (value_of(r, "tocsin_redis_up", NULL) == 0)
+    if (value_of(r, "tocsin_respond_redis_up", NULL) == 0)
         printf("WARNING: Redis does not answer\n");
 }
 

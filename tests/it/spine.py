@@ -204,7 +204,7 @@ class Run:
     def records(self, topic):
         """Every record of an internal topic as a committed reader sees it."""
         out = subprocess.run(["kcat", "-b", self.stream.kafka, "-t", self.prefix + topic, "-C", "-e", "-q", "-o", "beginning", "-X",
-                              "isolation.level=read_committed"], capture_output=True, text=True, timeout=120, check=True).stdout
+                              "isolation.level=read_committed"], capture_output=True, text=True, errors="replace", timeout=120, check=True).stdout
         return out.splitlines()
 
     def alerts(self):
