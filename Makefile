@@ -56,8 +56,8 @@ endif
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lsnappy -lz -lstdc++ -lm -lpthread
 CORE_LDLIBS := $(shell pkg-config --libs avro-c jansson yaml-0.1 re2 libxxhash 2>/dev/null) -lstdc++ -lm -lpthread
 
-CORE_DIRS := base model config metrics codec promql series patterns ingest rules detect respond
-SHELL_DIRS := kafka store registry notify http replay app
+CORE_DIRS := base model config metrics codec promql series patterns ingest rules detect respond replay
+SHELL_DIRS := kafka store registry notify http app
 CORE_SRC := $(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c) $(wildcard src/$(d)/*.cc))
 SHELL_SRC := $(foreach d,$(SHELL_DIRS),$(wildcard src/$(d)/*.c))
 CLI_SRC := $(wildcard src/cli/*.c)

@@ -21,7 +21,7 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
     if (!d->opt.counter_ttl_ms)
         d->opt.counter_ttl_ms = INT64_C(7200000);
     if (!d->opt.lookback_ms)
-        d->opt.lookback_ms = 300000;
+        d->opt.lookback_ms = TSN_DEFAULT_LOOKBACK_MS;
     if (!d->opt.max_series)
         d->opt.max_series = DEFAULT_MAX_SERIES;
     TSN_ASSERT(d->opt.partition_count > 0);

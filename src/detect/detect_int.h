@@ -17,6 +17,7 @@
 
 #define TSN_PANE_MS INT64_C(1000)
 #define TSN_MINUTE_MS INT64_C(60000)
+#define TSN_DEFAULT_LOOKBACK_MS INT64_C(300000) /* Prometheus's */
 
 /* Rounds down, before the epoch too. */
 static inline int64_t tsn_minute_of(int64_t ms)

@@ -85,6 +85,18 @@ static void find_reach(const struct tsn_expr *e, struct reach *reach)
     reach->outer_ms = outer;
 }
 
+int64_t tsn_detect_reach_ms(const struct tsn_rule_set *set, int64_t lookback_ms)
+{
+    struct reach reach = { .lookback_ms = lookback_ms ? lookback_ms : TSN_DEFAULT_LOOKBACK_MS };
+
+    for (size_t g = 0; g < set->group_count; g++)
+        for (size_t r = 0; r < set->groups[g].rule_count; r++) {
+            reach.outer_ms = set->groups[g].query_offset_ms;
+            find_reach(set->groups[g].rules[r].query->root, &reach);
+        }
+    return reach.longest_ms;
+}
+
 int64_t tsn_detect_needless_ms(const struct tsn_detect *d)
 {
     int64_t least_ms = INT64_MAX;
