@@ -262,6 +262,9 @@ static enum tsn_err open_readers(struct respond_session *s, struct tsn_error *er
         s->readers[i] = tsn_reader_new(s->config, topics[i], 0, from[i], true, error);
         if (!s->readers[i])
             return error->code;
+        if (tsn_reader_position(s->readers[i]) > from[i] && from[i] > 0)
+            tsn_log(TSN_LOG_ERROR, "respond", "records were deleted before they were read", "topic=%s from=%lld to=%lld", topics[i],
+                    (long long)from[i], (long long)tsn_reader_position(s->readers[i]));
     }
     return TSN_OK;
 }

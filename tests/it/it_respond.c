@@ -61,9 +61,9 @@ static void *run_owner(void *arg)
     return NULL;
 }
 
-static void owner_start(struct owner *o, const struct tsn_config *config)
+static void owner_start_under(struct owner *o, const struct tsn_config *config, const struct tsn_policy *policy)
 {
-    struct tsn_respond_stage_options options = { .config = config, .tell = note_page, .tell_arg = o };
+    struct tsn_respond_stage_options options = { .config = config, .policy = policy, .tell = note_page, .tell_arg = o };
     struct tsn_error error = { 0 };
 
     memset(o, 0, sizeof *o);
@@ -71,6 +71,11 @@ static void owner_start(struct owner *o, const struct tsn_config *config)
     o->stage = tsn_respond_stage_new(&options, &error);
     assert_non_null(o->stage);
     assert_int_equal(pthread_create(&o->thread, NULL, run_owner, o), 0);
+}
+
+static void owner_start(struct owner *o, const struct tsn_config *config)
+{
+    owner_start_under(o, config, NULL);
 }
 
 static void owner_stop(struct owner *o)
@@ -138,6 +143,7 @@ static void wait_for(struct owner *o, bool (*holds)(const struct tsn_respond_sta
 }
 
 static bool is_up(const struct tsn_respond_stage_stats *s) { return s->owner && s->redis_up; }
+static bool has_told(const struct tsn_respond_stage_stats *s) { return s->events > 0; }
 static bool is_down(const struct tsn_respond_stage_stats *s) { return s->owner && !s->redis_up; }
 
 /* ---- tests --------------------------------------------------------------------------------- */
@@ -325,6 +331,7 @@ static void test_direct_path(void **state)
 
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "live");
+    w.config.incidents.format = TSN_OUTPUT_AVRO;
     owner_start(&o, &w.config);
     wait_for(&o, is_up, "ownership");
     assert_int_equal(tsn_it_service(INSTANCE, "kill", "redis"), 0);
@@ -376,6 +383,105 @@ static void test_standby_takes_over(void **state)
     world_release(&w);
 }
 
+/* Frozen for longer than the session timeout, then awake again beside the one who took over: fenced, it adds nothing. */
+static void test_frozen_owner_is_fenced(void **state)
+{
+    struct world w;
+    pid_t first, second;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    first = spawn_owner(&w, 0);
+    for (int i = 0; i < 10; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    second = spawn_owner(&w, 1);
+    tsn_it_sleep_ms(1500);
+    kill(first, SIGSTOP);
+    kill(second, SIGSTOP); /* whoever owns is frozen with inputs on their way */
+    for (int i = 10; i < 40; i++)
+        story(&w, i);
+    world_flush(&w);
+    kill(second, SIGCONT);
+    world_assert_events(&w);
+    kill(first, SIGCONT);
+    for (int i = 40; i < 80; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    tsn_it_sleep_ms(1500);
+    world_assert_events(&w);
+    kill_owner(first);
+    kill_owner(second);
+    world_release(&w);
+}
+
+/* What `text` holds of events as "type@time-after-opening ", in order. Caller frees. */
+static char *times_of(struct world *w, int64_t *opened_ms)
+{
+    struct tsn_error error = { 0 };
+    struct tsn_reader *r = tsn_reader_new(&w->config, w->config.topics.incidents, 0, TSN_OFFSET_BEGINNING, false, &error);
+    struct tsn_buf out = TSN_BUF_INIT;
+    struct tsn_message m;
+
+    assert_non_null(r);
+    while (tsn_reader_next(r, 15000, &m, &error) == TSN_OK) {
+        struct tsn_incident_event e;
+
+        assert_int_equal(tsn_codec_incident_event_decode(m.value, m.value_len, TSN_FORM_JSON, &e, &error), TSN_OK);
+        if (e.type == TSN_INC_OPENED)
+            *opened_ms = e.event_time_ms;
+        tsn_buf_printf(&out, "%s@%lld ", tsn_incident_event_type_name(e.type), (long long)(e.event_time_ms - *opened_ms));
+        tsn_incident_event_release(&e);
+    }
+    tsn_reader_free(&r);
+    return tsn_buf_take(&out, NULL);
+}
+
+/* Timers by the clock of Redis: each event bears its due time; an owner that was away climbs one level, not two. */
+static void test_timers(void **state)
+{
+    static const char policy[] = "severities:\n  2:\n    respond: 7s\n    resolve: 1h\n    climb:\n"
+                                 "      L1: { unanswered: 2s, unresolved: 1h }\n      L2: { unanswered: 3s, unresolved: 1h }\n";
+    struct world w;
+    struct owner o;
+    struct tsn_error error = { 0 };
+    int64_t opened_ms = 0, until;
+    char *times;
+    int first = -1, second = -1;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    if (tsn_policy_load_escalation(&w.policy, "test", policy, strlen(policy), &error))
+        fail_msg("%s", error.message);
+    owner_start_under(&o, &w.config, &w.policy);
+    wait_for(&o, is_up, "ownership");
+    world_alert(&w, "ServiceDown", "hook-receiver", "critical", true, T0);
+    world_flush(&w);
+    wait_for(&o, has_told, "the opening");
+    owner_stop(&o);
+    tsn_it_sleep_ms(5000); /* two levels' worth of time */
+    owner_start_under(&o, &w.config, &w.policy);
+    until = tsn_it_now_ms() + 20000;
+    do {
+        tsn_it_sleep_ms(100);
+        times = times_of(&w, &opened_ms);
+        if (sscanf(times, "opened@0 escalated@%d breached@7000 escalated@%d ", &first, &second) == 2)
+            break;
+        tsn_free(times);
+        times = NULL;
+    } while (tsn_it_now_ms() < until);
+    if (!times)
+        fail_msg("the climb, the deadline, the climb: they did not come");
+    assert_int_equal(first, 2000);
+    /* L2 was paged when the owner came back, at 5 s or later: its three seconds count from then. */
+    assert_true(second >= 8000 && second < 20000);
+    tsn_free(times);
+    owner_stop(&o);
+    world_release(&w);
+}
+
 static int start_services(void **state)
 {
     TSN_UNUSED(state);
@@ -398,6 +504,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_events_once_across_kills), cmocka_unit_test(test_redis_wiped),
         cmocka_unit_test(test_redis_away), cmocka_unit_test(test_command_is_answered),
         cmocka_unit_test(test_direct_path), cmocka_unit_test(test_standby_takes_over),
+        cmocka_unit_test(test_frozen_owner_is_fenced), cmocka_unit_test(test_timers),
     };
 
     self = argv[0];

@@ -134,6 +134,33 @@ void world_flush(struct world *w)
         fail_msg("%s", error.message);
 }
 
+static void check_header(const struct tsn_reader *r, const char *name, const char *want)
+{
+    const void *value;
+    size_t len;
+
+    if (!tsn_reader_header(r, name, &value, &len) || len != strlen(want) || memcmp(value, want, len) != 0)
+        fail_msg("header %s is not %s", name, want);
+}
+
+/* CloudEvents in binary mode, and the incident as the key. */
+static void check_headers(const struct tsn_reader *r, const struct tsn_message *m, const struct tsn_incident_event *e,
+                          enum tsn_codec_form form)
+{
+    char text[128], time[TSN_RFC3339_TEXT];
+
+    snprintf(text, sizeof text, "%s:%lld", e->snapshot.incident_id, (long long)e->seq);
+    check_header(r, "ce_id", text);
+    snprintf(text, sizeof text, "tocsin.incident.%s", tsn_incident_event_type_name(e->type));
+    check_header(r, "ce_type", text);
+    tsn_format_rfc3339(time, e->event_time_ms);
+    check_header(r, "ce_time", time);
+    check_header(r, "ce_specversion", "1.0");
+    check_header(r, "content-type", form == TSN_FORM_AVRO ? "application/avro" : "application/json");
+    assert_int_equal(m->key_len, strlen(e->snapshot.incident_id));
+    assert_memory_equal(m->key, e->snapshot.incident_id, m->key_len);
+}
+
 char *world_events(struct world *w)
 {
     struct tsn_error error = { 0 };
@@ -143,10 +170,12 @@ char *world_events(struct world *w)
 
     assert_non_null(r);
     while (tsn_reader_next(r, 15000, &m, &error) == TSN_OK) {
+        enum tsn_codec_form form = *(const char *)m.value == '{' ? TSN_FORM_JSON : TSN_FORM_AVRO;
         struct tsn_incident_event e;
 
-        if (tsn_codec_incident_event_decode(m.value, m.value_len, TSN_FORM_JSON, &e, &error))
+        if (tsn_codec_incident_event_decode(m.value, m.value_len, form, &e, &error))
             fail_msg("%s", error.message);
+        check_headers(r, &m, &e, form);
         print_event(&out, &e);
         tsn_incident_event_release(&e);
     }
