@@ -5,6 +5,8 @@ set -eu
 packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
     libyaml-dev libmicrohttpd-dev libre2-dev libxxhash-dev libcurl4-openssl-dev libsnappy-dev zlib1g-dev
     redis-tools python3 openjdk-17-jre-headless maven kcat)
+# Any python3 that can read YAML will do.
+python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
