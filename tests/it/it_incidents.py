@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import spine
 
-TOCSIN = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/tocsin")
+TOCSIN = spine.program(sys.argv)
 
 
 def transition(alert, service, severity, state="firing"):
@@ -96,7 +96,7 @@ def usage(checks, person):
 
 def main():
     checks = spine.Checks()
-    stream = spine.Stream(TOCSIN, os.environ["TOCSIN_IT_KAFKA"], os.environ["TOCSIN_IT_REDIS"])
+    stream = spine.Stream(TOCSIN, spine.address("TOCSIN_IT_KAFKA"), spine.address("TOCSIN_IT_REDIS"))
     run = spine.Run(stream, "people", stages="respond")
     made = run.create_topics()
     checks.check(made.returncode == 0, "topics apply: " + made.stdout + made.stderr)

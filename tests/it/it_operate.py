@@ -18,8 +18,8 @@ import urllib.request
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import spine
 
-TOCSIN = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/tocsin")
-KAFKA = os.environ["TOCSIN_IT_KAFKA"]
+TOCSIN = spine.program(sys.argv)
+KAFKA = spine.address("TOCSIN_IT_KAFKA")
 checks = spine.Checks()
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -74,7 +74,7 @@ def event(value=1, ts=None, **labels):
     return {"name": "poison_total", "kind": "delta", "value": value, "timestamp": ts or int(time.time() * 1000), "labels": labels or {"service": "a"}}
 
 
-stream = spine.Stream(TOCSIN, KAFKA, os.environ["TOCSIN_IT_REDIS"])
+stream = spine.Stream(TOCSIN, KAFKA, spine.address("TOCSIN_IT_REDIS"))
 run = spine.Run(stream, "op")
 RULE = """
 groups:

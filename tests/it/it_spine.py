@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import spine
 
-TOCSIN = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/tocsin")
+TOCSIN = spine.program(sys.argv)
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 6
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 SECONDS, PACE = 300, 0.05
@@ -40,7 +40,7 @@ def disturb(checks, stream, run):
 
 def main():
     checks = spine.Checks()
-    stream = spine.Stream(TOCSIN, os.environ["TOCSIN_IT_KAFKA"], os.environ["TOCSIN_IT_REDIS"])
+    stream = spine.Stream(TOCSIN, spine.address("TOCSIN_IT_KAFKA"), spine.address("TOCSIN_IT_REDIS"))
     disturbed, plain = spine.Run(stream, "disturbed"), spine.Run(stream, "plain")
     for run in (disturbed, plain):
         made = run.create_topics()

@@ -79,6 +79,25 @@ def event_lists(seed, seconds):
         yield events
 
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def address(variable):
+    """TOCSIN_IT_KAFKA … from the environment or from what services.sh left."""
+    if variable in os.environ:
+        return os.environ[variable]
+    with open(TOP + "/build/services/main/env") as env:
+        for line in env:
+            if line.startswith("export " + variable + "="):
+                return line.split("=", 1)[1].strip()
+    raise SystemExit("no %s: run tests/it/services.sh start" % variable)
+
+
+def program(argv):
+    """The program under test: first argument, else the one with sanitizers."""
+    return os.path.abspath(argv[1]) if len(argv) > 1 else TOP + "/build/asan/tocsin"
+
+
 class Checks:
     """Counts what held; prints what did not."""
 
