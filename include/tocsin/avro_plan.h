@@ -43,7 +43,7 @@ struct tsn_avro_node {
     const char *text; /* TEXT, BYTES; LIST and MAP: their bytes as written */
     uint32_t key_len, text_len;
     union {
-        int64_t whole; /* LONG; BOOL: 0 or 1 */
+        int64_t whole; /* LONG; BOOL: 0 or 1; MAP: 1 if it was left closed */
         double number; /* DOUBLE */
     } u;
 };
@@ -55,6 +55,11 @@ struct tsn_avro_nodes {
  * names the byte. Release with tsn_vec_release. */
 enum tsn_err tsn_avro_plan_run(const struct tsn_avro_plan *plan, const void *data, size_t len,
                                struct tsn_avro_nodes *nodes, struct tsn_error *error);
+/* Maps of strings are left closed from now on: their bytes as written (text) and their count, without nodes for what is in them,
+ * and their texts not checked: for callers that mostly know the bytes already. Opened on demand by the next function. */
+void tsn_avro_plan_close_maps(struct tsn_avro_plan *plan);
+/* What a closed map holds, as TEXT nodes with keys; borrowed from the record. INVALID if a text is no UTF-8; *out is then empty. */
+enum tsn_err tsn_avro_map_open(const struct tsn_avro_node *map, struct tsn_avro_nodes *out, struct tsn_error *error);
 #define tsn_avro_foreach(container, n)                                                                        \
     for (const struct tsn_avro_node *n = (container) + 1, *n##_end = (container) + (container)->skip; n < n##_end; \
          n += n->skip)

@@ -1,6 +1,8 @@
 /* utf8: strict decoding (no overlong forms, no surrogates, up to U+10FFFF). See tocsin/base.h. */
 #include "tocsin/base.h"
 
+#include <string.h>
+
 size_t tsn_utf8_decode(const char *text, size_t len, uint32_t *code_point)
 {
     static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -56,14 +58,24 @@ size_t tsn_utf8_encode(uint32_t c, char out[4])
     return 4;
 }
 
+/* ASCII is passed over eight bytes at a time: it is most of what we see. */
 size_t tsn_utf8_valid_prefix(const char *text, size_t len)
 {
     size_t at = 0;
 
     while (at < len) {
+        uint64_t eight;
         uint32_t code_point;
-        size_t width = tsn_utf8_decode(text + at, len - at, &code_point);
+        size_t width;
 
+        if (len - at >= sizeof eight) {
+            memcpy(&eight, text + at, sizeof eight);
+            if (!(eight & UINT64_C(0x8080808080808080))) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        width = tsn_utf8_decode(text + at, len - at, &code_point);
         if (!width)
             break;
         at += width;

@@ -91,6 +91,7 @@ struct tsn_avro_plan {
     struct tsn_arena arena;
     struct tsn_json writer_json, reader_json;
     const struct op *root;
+    bool close_maps;
 };
 
 #endif

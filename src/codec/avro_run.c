@@ -16,6 +16,7 @@ struct run {
     struct tsn_avro_nodes *nodes;
     size_t budget;
     int depth;
+    bool close_maps;
     struct tsn_avro_node none; /* after a failure: somewhere to write */
 };
 
@@ -30,15 +31,24 @@ static void walk(struct run *r, const struct op *op, const struct place *at);
 
 static struct tsn_avro_node *push(struct run *r, const struct place *at, enum tsn_avro_kind kind)
 {
-    struct tsn_avro_node node = { .kind = kind, .skip = 1, .field = at->field, .key = at->key, .key_len = at->key_len,
-                                  .text = "" };
+    struct tsn_avro_node *node;
 
     if (r->nodes->len >= r->budget) {
         wire_fail(&r->w, "more values than a record may hold");
         return &r->none;
     }
-    tsn_vec_push(r->nodes, node);
-    return &r->nodes->items[r->nodes->len - 1];
+    tsn_vec_reserve(r->nodes, r->nodes->len + 1);
+    node = &r->nodes->items[r->nodes->len++];
+    node->kind = kind;
+    node->skip = 1;
+    node->count = 0;
+    node->field = at->field;
+    node->key = at->key;
+    node->text = "";
+    node->key_len = at->key_len;
+    node->text_len = 0;
+    node->u.whole = 0;
+    return node;
 }
 
 static void put_whole(struct run *r, const struct op *op, const struct place *at, int64_t value)
@@ -161,20 +171,29 @@ static bool take_block(struct run *r, const struct op *op, const struct place *a
     return n > 0 && !r->w.bad;
 }
 
+static bool stays_closed(const struct run *r, const struct op *op)
+{
+    return r->close_maps && op->kind == OP_MAP && (op->item->kind == OP_TEXT || op->item->kind == OP_BYTES) &&
+           op->item->text_rule == TSN_AVRO_TEXT;
+}
+
 static void take_items(struct run *r, const struct op *op, const struct place *at)
 {
     const char *start = (const char *)r->w.at;
     size_t self = r->nodes->len;
+    bool closed = stays_closed(r, op);
+    struct place items = { NULL, 0, 0, at->keep && !closed };
     uint32_t count = 0;
     struct tsn_avro_node *node;
 
     if (at->keep)
         push(r, at, op->kind == OP_LIST ? TSN_AVRO_LIST : TSN_AVRO_MAP);
-    while (!r->w.bad && take_block(r, op, at, &count))
+    while (!r->w.bad && take_block(r, op, &items, &count))
         ;
     if (!at->keep || r->w.bad)
         return;
     node = &r->nodes->items[self];
+    node->u.whole = closed;
     node->count = count;
     node->skip = (uint32_t)(r->nodes->len - self);
     node->text = start;
@@ -292,7 +311,7 @@ static void walk(struct run *r, const struct op *op, const struct place *at)
 enum tsn_err tsn_avro_plan_run(const struct tsn_avro_plan *plan, const void *data, size_t len,
                                struct tsn_avro_nodes *nodes, struct tsn_error *error)
 {
-    struct run r = { .nodes = nodes };
+    struct run r = { .nodes = nodes, .close_maps = plan->close_maps };
     struct place root = { .key = NULL, .keep = true };
 
     tsn_vec_clear(nodes);
@@ -308,6 +327,29 @@ enum tsn_err tsn_avro_plan_run(const struct tsn_avro_plan *plan, const void *dat
         return TSN_OK;
     tsn_vec_clear(nodes);
     return tsn_error_set(error, TSN_ERR_INVALID, "Avro, byte %zu: %s", r.w.bad_at, r.w.bad);
+}
+
+void tsn_avro_plan_close_maps(struct tsn_avro_plan *plan)
+{
+    plan->close_maps = true;
+}
+
+enum tsn_err tsn_avro_map_open(const struct tsn_avro_node *map, struct tsn_avro_nodes *out, struct tsn_error *error)
+{
+    static const struct op text = { .kind = OP_TEXT, .text_rule = TSN_AVRO_TEXT, .least = 1 };
+    static const struct op texts = { .kind = OP_MAP, .item = &text, .least = 1 };
+    struct run r = { .nodes = out, .budget = (size_t)map->text_len + 1 };
+    struct place items = { NULL, 0, 0, true };
+    uint32_t count = 0;
+
+    tsn_vec_clear(out);
+    wire_init(&r.w, map->text, map->text_len);
+    while (!r.w.bad && take_block(&r, &texts, &items, &count))
+        ;
+    if (!r.w.bad)
+        return TSN_OK;
+    tsn_vec_clear(out);
+    return tsn_error_set(error, TSN_ERR_INVALID, "Avro, byte %zu of a map: %s", r.w.bad_at, r.w.bad);
 }
 
 /* ---- as JSON ------------------------------------------------------------------------------ */

@@ -94,7 +94,9 @@ static struct source *compile(const struct tsn_ingest *in, size_t input, const c
 
     if (reader)
         s->own = tsn_avro_plan_new(text, len, reader, strlen(reader), &error);
-    if (!s->own)
+    if (s->own)
+        tsn_avro_plan_close_maps(s->own);
+    else
         s->lenient = tsn_avro_plan_new(text, len, a->readers[input], a->reader_lens[input], &error);
     if (!s->own && !s->lenient)
         s->error = tsn_strdup(error.message);

@@ -34,11 +34,34 @@ void places_release(struct tsn_ingest *in)
 
 /* ---- samples ------------------------------------------------------------------------------ */
 
-static int by_ref(const void *a, const void *b)
+/* Series in order of their refs: by radix, since a batch may hold every series there is, and a comparison would
+ * fetch two of them from memory. */
+static void sort_active(struct tsn_ingest *in)
 {
-    const struct series *const *x = a, *const *y = b;
+    enum { BITS = 11, BUCKETS = 1 << BITS };
+    size_t len = in->active.len;
+    struct active *from = in->active.items, *spare = tsn_alloc(len * sizeof *spare), *to = spare;
 
-    return ((*x)->ref > (*y)->ref) - ((*x)->ref < (*y)->ref);
+    for (int shift = 0; shift < 32 && in->next_ref >> shift; shift += BITS) {
+        uint32_t starts[BUCKETS] = { 0 }, at = 0;
+        struct active *swap = from;
+
+        for (size_t i = 0; i < len; i++)
+            starts[from[i].ref >> shift & (BUCKETS - 1)]++;
+        for (size_t b = 0; b < BUCKETS; b++) {
+            uint32_t count = starts[b];
+
+            starts[b] = at;
+            at += count;
+        }
+        for (size_t i = 0; i < len; i++)
+            to[starts[from[i].ref >> shift & (BUCKETS - 1)]++] = from[i];
+        from = to;
+        to = swap;
+    }
+    if (from != in->active.items)
+        memcpy(in->active.items, from, len * sizeof *from);
+    tsn_free(spare);
 }
 
 static int by_pane(const void *a, const void *b)
@@ -134,9 +157,9 @@ static void emit_samples(struct tsn_ingest *in, int64_t minute)
     struct scratch scratch = { { NULL, 0, 0 }, { NULL, 0, 0 } };
 
     if (in->active.len > 1)
-        qsort(in->active.items, in->active.len, sizeof *in->active.items, by_ref);
+        sort_active(in);
     for (size_t i = 0; i < in->active.len; i++)
-        emit_series(in, in->active.items[i], minute, &scratch);
+        emit_series(in, in->active.items[i].series, minute, &scratch);
     tsn_vec_clear(&in->active);
     tsn_vec_clear(&in->deltas);
     tsn_vec_clear(&in->points);

@@ -232,15 +232,33 @@ static bool raw_label_pairs(struct tsn_ingest *in, const struct span *raw)
     return true;
 }
 
+static bool avro_labels(struct tsn_ingest *in, const struct tsn_avro_node *map)
+{
+    struct tsn_error error = { .code = TSN_OK };
+
+    if (!map->u.whole) { /* a default: empty */
+        tsn_avro_foreach(map, n)
+            tsn_labels_builder_setn(&in->builder, n->key, n->key_len, n->text, n->text_len);
+        return true;
+    }
+    if (tsn_avro_map_open(map, &in->label_nodes, &error) != TSN_OK)
+        return refuse(in, "avro", "labels: %s", error.message);
+    for (size_t i = 0; i < in->label_nodes.len; i++) {
+        const struct tsn_avro_node *n = &in->label_nodes.items[i];
+
+        tsn_labels_builder_setn(&in->builder, n->key, n->key_len, n->text, n->text_len);
+    }
+    return true;
+}
+
 static bool metric_resolve(struct tsn_ingest *in, const struct event *e, enum tsn_sample_kind kind,
                            struct tsn_u128 key, struct series **out)
 {
     tsn_labels_builder_reset(&in->builder);
     if (e->raw_labels.data && !raw_label_pairs(in, &e->raw_labels))
         return false;
-    if (e->avro_labels)
-        tsn_avro_foreach(e->avro_labels, n)
-            tsn_labels_builder_setn(&in->builder, n->key, n->key_len, n->text, n->text_len);
+    if (e->avro_labels && !avro_labels(in, e->avro_labels))
+        return false;
     for (size_t i = 0; i < e->pair_count; i++)
         tsn_labels_builder_setn(&in->builder, e->pairs[i].name.data, e->pairs[i].name.len, e->pairs[i].value.data,
                                 e->pairs[i].value.len);

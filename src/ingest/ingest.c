@@ -99,6 +99,7 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
     tsn_json_release(&in->labels_json);
     tsn_vec_release(&in->pairs);
     tsn_vec_release(&in->spans);
+    tsn_vec_release(&in->label_nodes);
     tsn_vec_release(&in->effects);
     tsn_vec_release(&in->lines);
     tsn_free(in);

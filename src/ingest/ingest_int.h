@@ -61,6 +61,11 @@ struct series {
     } places;
 };
 
+struct active {
+    struct series *series;
+    uint32_t ref;
+};
+
 /* The series of one hook or one mapped histogram. */
 struct series_list {
     uint32_t epoch, count;
@@ -181,7 +186,7 @@ struct tsn_ingest {
     TSN_VEC(struct series_list *) lists;
     TSN_VEC(uint32_t) free_refs;
     uint32_t next_ref;
-    TSN_VEC(struct series *) active; /* with cells in the open batch */
+    TSN_VEC(struct active) active; /* with cells in the open batch */
     TSN_VEC(struct delta_cell) deltas;
     TSN_VEC(struct point_cell) points;
     struct tsn_labels_builder builder;
@@ -193,6 +198,7 @@ struct tsn_ingest {
     struct tsn_json json, labels_json;
     TSN_VEC(struct pair) pairs;
     TSN_VEC(struct span) spans;
+    struct tsn_avro_nodes label_nodes;
     TSN_VEC(struct effect) effects;
     TSN_VEC(struct line) lines;
     int64_t record_ts_ms; /* Kafka's */

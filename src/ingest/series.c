@@ -291,8 +291,10 @@ enum { CHAIN_LOOKS = 8 };
 
 static void activate(struct tsn_ingest *in, struct series *s)
 {
+    struct active active = { s, s->ref };
+
     if (!s->head)
-        tsn_vec_push(&in->active, s);
+        tsn_vec_push(&in->active, active);
 }
 
 void series_add_delta(struct tsn_ingest *in, struct series *s, int64_t pane_ms, tsn_fixed delta)

@@ -416,6 +416,34 @@ static void test_defaults_and_aliases(void **state)
     tsn_avro_plan_free(&plan);
 }
 
+static void test_closed_maps(void **state)
+{
+    static const char schema[] = WRITER("{\"name\":\"m\",\"type\":{\"type\":\"map\",\"values\":\"string\"}},{\"name\":\"n\",\"type\":\"int\"}");
+    struct tsn_avro_plan *plan = plan_of(schema, NULL);
+    struct tsn_avro_nodes nodes = { NULL, 0, 0 }, texts = { NULL, 0, 0 };
+    const struct tsn_avro_node *m;
+
+    TSN_UNUSED(state);
+    tsn_avro_plan_close_maps(plan);
+    /* Two blocks, the second with its size. */
+    assert_int_equal(tsn_avro_plan_run(plan, "\x02\x02" "a\x04" "xy" "\x01\x08\x02" "b\x02" "z" "\x00\x54", 14, &nodes, NULL), TSN_OK);
+    m = field(&nodes, "m");
+    assert_int_equal(m->count, 2);
+    assert_int_equal(m->skip, 1);
+    assert_int_equal(m->u.whole, 1);
+    assert_int_equal(field(&nodes, "n")->u.whole, 42);
+    assert_int_equal(tsn_avro_map_open(m, &texts, NULL), TSN_OK);
+    assert_int_equal(texts.len, 2);
+    assert_memory_equal(texts.items[0].text, "xy", 2);
+    assert_memory_equal(texts.items[1].key, "b", 1);
+    assert_int_equal(tsn_avro_plan_run(plan, "\x02\x02" "a\x02" "\xff" "\x00\x54", 7, &nodes, NULL), TSN_OK); /* not looked at … */
+    assert_int_equal(tsn_avro_map_open(field(&nodes, "m"), &texts, NULL), TSN_ERR_INVALID);                /* … until opened */
+    assert_int_equal(tsn_avro_plan_run(plan, "\x02\x02" "a\x08" "x" "\x00\x54", 7, &nodes, NULL), TSN_ERR_INVALID);
+    tsn_vec_release(&nodes);
+    tsn_vec_release(&texts);
+    tsn_avro_plan_free(&plan);
+}
+
 static void test_enums_unions_times(void **state)
 {
     static const char writer[] =
@@ -570,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_as_written),
         cmocka_unit_test(test_resolution_as_the_oracle),
         cmocka_unit_test(test_defaults_and_aliases),
+        cmocka_unit_test(test_closed_maps),
         cmocka_unit_test(test_enums_unions_times),
         cmocka_unit_test(test_bad_schemas),
         cmocka_unit_test(test_hostile_bytes),
