@@ -63,7 +63,7 @@ SHELL_SRC := $(foreach d,$(SHELL_DIRS),$(wildcard src/$(d)/*.c))
 CLI_SRC := $(wildcard src/cli/*.c)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_OBJ := $(call obj,$(CORE_SRC))
-SHELL_OBJ := $(call obj,$(SHELL_SRC)) $(O)/gen/topics_builtin.o
+SHELL_OBJ := $(call obj,$(SHELL_SRC)) $(O)/gen/topics_builtin.o $(O)/gen/rules_builtin.o
 CLI_OBJ := $(call obj,$(CLI_SRC))
 CORE_LIB := $(O)/libtocsin_core.a
 SHELL_LIB := $(O)/libtocsin_shell.a
@@ -111,6 +111,15 @@ $(O)/gen/topics_builtin.c: $(TOPIC_FILES) Makefile
 	  echo 'const struct tsn_topic_file tsn_topic_files[] = {'; \
 	  for f in $(TOPIC_FILES); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $$f; echo '},'; done; \
 	  echo '};'; echo 'const size_t tsn_topic_file_count = $(words $(TOPIC_FILES));' ) >$@
+# And the rules that the demo is about.
+RULE_FILES := docker/rules/logs.yaml docker/rules/omninode.yaml
+$(O)/gen/rules_builtin.c: $(RULE_FILES) Makefile
+	@mkdir -p $(@D)
+	@echo "  GEN $@"
+	$(Q)( echo '#include "demo/services.h"'; \
+	  echo 'const struct tsn_rule_file tsn_rule_files[] = {'; \
+	  for f in $(RULE_FILES); do echo "{ \"$$(basename $$f)\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $$f; echo '},'; done; \
+	  echo '};'; echo 'const size_t tsn_rule_file_count = $(words $(RULE_FILES));' ) >$@
 $(O)/gen/%.o: $(O)/gen/%.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 

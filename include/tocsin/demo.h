@@ -48,6 +48,15 @@ bool tsn_demo_next(struct tsn_demo *demo, struct tsn_demo_event *event);
 /* What begins at this moment or lies nearest before it: one line for the view; NULL: nothing yet. */
 const char *tsn_demo_caption(const struct tsn_demo *demo, int64_t ts_ms);
 
+/* How a service stood at its last scrape, for the view. */
+struct tsn_demo_gauge {
+    const char *service; /* static */
+    bool scraped, up;
+    double requests_per_min, error_share; /* of the last scrape's interval */
+};
+#define TSN_DEMO_GAUGES 3 /* the core services */
+void tsn_demo_gauges(const struct tsn_demo *demo, struct tsn_demo_gauge out[TSN_DEMO_GAUGES]);
+
 /* ---- judge -------------------------------------------------------------------------------- */
 
 #define TSN_DEMO_TYPE(type) (1u << (type))
@@ -72,5 +81,22 @@ struct tsn_demo_verdict {
  * (`updated` and `note` are free). Release with tsn_demo_verdict_release. */
 void tsn_demo_judge_verdict(const struct tsn_demo_judge *judge, struct tsn_demo_verdict *verdict);
 void tsn_demo_verdict_release(struct tsn_demo_verdict *verdict);
+
+/* ---- the play (the other half: threads, clocks, a broker) ---------------------------------- */
+
+struct tsn_demo_options {
+    const char *scenario;
+    uint64_t seed;
+    const char *brokers; /* NULL: librdkafka's mock cluster in this process */
+    double speed;        /* simulated seconds a second; 0: as fast as the stages follow */
+    bool json;           /* lines of JSON instead of a view for people */
+};
+/*
+ * Plays the scenario through all three stages in this process and writes what happens to stdout. Brings its own Redis. With `brokers` it
+ * creates topics and groups with a prefix of this run, and leaves them there. Call it before any thread is started: it forks
+ * Redis and blocks SIGINT and SIGTERM, which end the play in order. *as_expected is the judge's word.
+ * NOT_FOUND: no such scenario, or no redis-server · UNREACHABLE · TIMEOUT: the stages stand still.
+ */
+enum tsn_err tsn_demo_play(const struct tsn_demo_options *options, bool *as_expected, struct tsn_error *error);
 
 #endif

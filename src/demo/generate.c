@@ -66,6 +66,7 @@ struct tsn_demo {
     int64_t start_ms, end_ms;
     struct source sources[SOURCES];
     struct counters counters[SERVICES];
+    struct tsn_demo_gauge gauges[TSN_DEMO_GAUGES];
     struct tsn_buf out;
 };
 
@@ -132,6 +133,8 @@ static void count_requests(struct tsn_demo *d, struct source *s, int64_t ts_ms)
 
         errors = 0.2 * (climbed < 1 ? climbed : 1);
     }
+    d->gauges[s->service].requests_per_min = requests * (60000.0 / SCRAPE_MS);
+    d->gauges[s->service].error_share = errors;
     for (int e = 0; e < ENDPOINTS; e++) {
         double n = requests * endpoint_share[e];
 
@@ -191,12 +194,24 @@ static void scrape_service(struct tsn_demo *d, struct source *s, int64_t ts_ms)
     metric(d, s->service, ts_ms, "intelligence_patterns_discovered_total", ",\"pattern_type\":\"architecture\"", whole(c->patterns));
 }
 
+static void note_scrape(struct tsn_demo *d, enum service service, bool scraped, bool up)
+{
+    if (service < TSN_DEMO_GAUGES)
+        d->gauges[service] = (struct tsn_demo_gauge){ .service = demo_services[service], .scraped = scraped, .up = up };
+}
+
+void tsn_demo_gauges(const struct tsn_demo *demo, struct tsn_demo_gauge out[TSN_DEMO_GAUGES])
+{
+    memcpy(out, demo->gauges, sizeof demo->gauges);
+}
+
 /* False: not scraped, there is nothing to send. */
 static bool scrape(struct tsn_demo *d, struct source *s, int64_t ts_ms)
 {
     bool down = demo_trouble(d->selected, TROUBLE_DOWN, s->service, ts_ms, NULL);
 
     s->next_ms += SCRAPE_MS;
+    note_scrape(d, s->service, !demo_trouble(d->selected, TROUBLE_VANISHED, s->service, ts_ms, NULL), !down);
     if (demo_trouble(d->selected, TROUBLE_VANISHED, s->service, ts_ms, NULL))
         return false;
     if (s->was_down && !down)
@@ -321,6 +336,7 @@ struct tsn_demo *tsn_demo_new(uint64_t seed, const char *scenario, struct tsn_er
     }
     for (size_t i = 0; i < SERVICES; i++) {
         add_source(d, i, SOURCE_SCRAPE, (enum service)i, seed, 2000.0 * (double)i);
+        note_scrape(d, (enum service)i, false, false);
         add_source(d, SERVICES + i, SOURCE_LOG, (enum service)i, seed, 500);
     }
     add_source(d, 2 * SERVICES, SOURCE_HOOKS, HOOK_RECEIVER, seed, 500);
