@@ -40,7 +40,8 @@ struct tsn_ingest_options {
 struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, struct tsn_error *error);
 void tsn_ingest_free(struct tsn_ingest **ingest);
 
-/* Makes a set known; series that any known set selects are kept. Batches closed from now on carry the greatest number.
+/* Makes a set known; series that any known set selects are kept. A batch carries the greatest number known
+ * when its first record came: what it then lacks of a newer set, it does not claim to hold.
  * Borrowed: the set must outlive the object. Sets that DETECT has left behind are dropped by number. */
 void tsn_ingest_add_rule_set(struct tsn_ingest *ingest, int64_t number, const struct tsn_rule_set *set);
 void tsn_ingest_drop_rule_sets_below(struct tsn_ingest *ingest, int64_t number);
@@ -66,7 +67,8 @@ struct tsn_ingest_record {
     const void *key, *value;      /* borrowed for the call; NULL with length 0: none */
     size_t key_len, value_len;
 };
-/* Takes one record. OK also when it went to the dead letters. UNREACHABLE (retriable): nothing was taken, offer the same again
+/* Takes one record. OK also when it went to the dead letters, and when it is passed over: below the partition's next offset (taken
+ * before), or of a partition that is not assigned. UNREACHABLE (retriable): nothing was taken, offer the same again
  * (the partition is blocked meanwhile, not idle). No other error. */
 enum tsn_err tsn_ingest_record(struct tsn_ingest *ingest, const struct tsn_ingest_record *record, struct tsn_error *error);
 /* The shell proved the partition empty (EOF offset = cached high watermark for idle_timeout): marks it idle, or renews

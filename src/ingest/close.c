@@ -309,7 +309,7 @@ static void encode(const struct tsn_ingest *in, const struct place *place, const
 {
     const struct tsn_batch b = {
         .format = TSN_FORMAT_VERSION, .slot = in->opt.slot, .writer = in->opt.writer, .epoch = closed->epoch,
-        .seq = closed->seq, .rule_set = in->max_set, .wall_ms = closed->wall_ms,
+        .seq = closed->seq, .rule_set = in->batch_set, .wall_ms = closed->wall_ms,
         .inputs = list->inputs.items, .input_count = list->inputs.len,
         .decls = list->decls.items, .decl_count = list->decls.len,
         .series = place->series.items, .series_count = place->series.len,
@@ -347,9 +347,12 @@ struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms
     memset(&in->dead, 0, sizeof in->dead);
     in->dead_bytes = 0;
     in->dirty = false;
+    in->open_records = 0;
+    in->batch_set = in->max_set;
     in->stats.batches++;
     series_bound(in);
     lines_bound(in);
+    ingest_trim(in);
     return out;
 }
 

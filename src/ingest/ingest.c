@@ -120,6 +120,8 @@ void tsn_ingest_add_rule_set(struct tsn_ingest *in, int64_t number, const struct
     in->sets.items[at] = known;
     if (number > in->max_set)
         in->max_set = number;
+    if (!in->open_records)
+        in->batch_set = in->max_set;
     in->generation++;
     in->dirty = true;
 }
@@ -330,6 +332,7 @@ static void record_done(struct tsn_ingest *in, struct part *part, const struct t
     part->next_offset = r->offset + 1;
     part->dirty = true;
     part->records++;
+    in->open_records++;
     in->stats.records++;
 }
 
@@ -339,13 +342,35 @@ enum tsn_err tsn_ingest_record(struct tsn_ingest *in, const struct tsn_ingest_re
     enum tsn_err err = TSN_OK;
     bool taken;
 
-    TSN_ASSERT(part && r->offset >= part->next_offset);
+    if (!part || r->offset < part->next_offset)
+        return TSN_OK;
     record_begin(in, part, r);
     taken = decode(in, r, &err, error);
     if (err != TSN_OK)
         return err;
     record_done(in, part, r, taken);
     return TSN_OK;
+}
+
+/* What one huge record took is not kept for ever. */
+void ingest_trim(struct tsn_ingest *in)
+{
+    enum { KEEP = 65536 };
+
+    if (in->effects.cap > KEEP)
+        tsn_vec_release(&in->effects);
+    if (in->lines.cap > KEEP)
+        tsn_vec_release(&in->lines);
+    if (in->pairs.cap > KEEP)
+        tsn_vec_release(&in->pairs);
+    if (in->json.nodes.cap > KEEP) {
+        tsn_json_release(&in->json);
+        tsn_json_init(&in->json);
+    }
+    if (in->labels_json.nodes.cap > KEEP) {
+        tsn_json_release(&in->labels_json);
+        tsn_json_init(&in->labels_json);
+    }
 }
 
 /* ---- status ------------------------------------------------------------------------------- */

@@ -176,6 +176,8 @@ struct tsn_ingest {
     struct lines *line_book;
     TSN_VEC(struct known_set) sets; /* by number */
     int64_t max_set;
+    int64_t batch_set;     /* what the open batch carries: the greatest set known when its first record came */
+    uint64_t open_records; /* in the open batch */
     uint32_t generation; /* raised by every change of sets */
     bool dirty;          /* something to say in the next batch beyond parts */
 
@@ -262,6 +264,8 @@ bool histogram_resolve(struct tsn_ingest *in, const char *name, const struct tsn
 /* Buckets of hook_processing_duration_seconds. */
 extern const double hook_bounds[];
 extern const size_t hook_bound_count;
+
+void ingest_trim(struct tsn_ingest *in);
 
 /* json_events.c; the nodes are left in in->json */
 bool json_take(struct tsn_ingest *in, size_t input, const char *data, size_t len);

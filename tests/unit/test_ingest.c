@@ -186,7 +186,10 @@ static void test_rule_sets_change(void **state)
     feed(&w, METRICS, 0, event, (long long)T0);
     close_at(&w, T0);
     assert_int_equal(samples_in(&w), 0);
+    feed(&w, METRICS, 0, event, (long long)T0);
     tsn_ingest_add_rule_set(w.ingest, 9, set);
+    close_at(&w, T0);
+    assert_int_equal(w.batches[0].rule_set, 7); /* its record was not looked at for 9 */
     feed(&w, METRICS, 0, event, (long long)T0 + 1);
     close_at(&w, T0);
     assert_int_equal(samples_in(&w), 1);
@@ -502,6 +505,31 @@ static void test_metadata(void **state)
     close_world(&w);
 }
 
+static void test_passed_over(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, NULL);
+    assert_int_equal(tsn_ingest_assign(w.ingest, METRICS, 0, 2, 5, NULL, NULL), TSN_OK);
+    w.offset = 4;
+    gauge(&w, 0, T0); /* below the offset where it begins */
+    gauge(&w, 0, T0 + 1);
+    w.offset = 5;
+    gauge(&w, 0, T0 + 2); /* a second time */
+    gauge(&w, 1, T0 + 3); /* not ours */
+    close_at(&w, T0);
+    assert_int_equal(stats_of(&w).records, 1);
+    assert_non_null(point_in(&w, home_of("a"), "temperature{job=\"a\", service=\"a\"}", T0 + 1));
+    assert_int_equal(input_in(&w, "m", 0)->next_offset, 6);
+    tsn_ingest_unassign(w.ingest, METRICS, 0);
+    gauge(&w, 0, T0 + 9);
+    close_at(&w, T0);
+    assert_int_equal(w.batches[0].input_count, 0);
+    assert_int_equal(w.closed->offset_count, 0);
+    close_world(&w);
+}
+
 /* ---- hostile input ------------------------------------------------------------------------ */
 
 static void test_poison(void **state)
@@ -663,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_restart_decides_alike),
         cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_passed_over),
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_series_are_bounded),
