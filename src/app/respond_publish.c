@@ -114,7 +114,7 @@ static void give_up(struct respond_session *s, enum tsn_err err, const struct ts
 {
     struct tsn_error ignored;
 
-    if (err != TSN_ERR_FENCED && !error->fatal)
+    if (err != TSN_ERR_FENCED && !error->fatal && !atomic_load(&s->stage->stop))
         (void)tsn_producer_abort(s->producer, &ignored);
     respond_end_session(s, error);
 }

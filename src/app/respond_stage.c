@@ -477,6 +477,7 @@ enum tsn_err tsn_respond_stage_run(struct tsn_respond_stage *stage, struct tsn_e
 {
     struct fence_guard guard = { { 0 } };
 
+    tsn_kafka_give_up_on(&stage->stop);
     while (!one_session(stage, &guard, error))
         tsn_app_sleep_ms(200 + (int)(tsn_mono_now().ns / 1000 % 800));
     return error->code;

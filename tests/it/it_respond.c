@@ -272,6 +272,80 @@ static void test_redis_away(void **state)
     world_release(&w);
 }
 
+/* A copy of every key, in another database. */
+static void keep_copy(void)
+{
+    by_hand("eval \"redis.call('select', 9) redis.call('flushdb') redis.call('select', 0) "
+            "for _, k in ipairs(redis.call('keys', '*')) do redis.call('copy', k, k, 'DB', 9) end\" 0");
+}
+
+/* Back to that copy in one script, as a restored server or a replica that was behind would be. */
+static void roll_back(void)
+{
+    by_hand("eval \"redis.call('flushdb') redis.call('select', 9) "
+            "for _, k in ipairs(redis.call('keys', '*')) do redis.call('copy', k, k, 'DB', 0) end\" 0");
+}
+
+static void test_redis_rolled_back(void **state)
+{
+    struct world w;
+    struct owner o;
+    struct tsn_respond_stage_stats stats;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner_start(&o, &w.config);
+    for (int i = 0; i < 7; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    keep_copy();
+    for (int i = 7; i < 20; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    roll_back();
+    for (int i = 20; i < 30; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    tsn_respond_stage_get_stats(o.stage, &stats);
+    assert_int_equal(stats.rebuilds, 2); /* the first made the data set */
+    owner_stop(&o);
+    /* Again, while nobody looks. */
+    roll_back();
+    for (int i = 30; i < 40; i++)
+        story(&w, i);
+    world_flush(&w);
+    owner_start(&o, &w.config);
+    world_assert_events(&w);
+    owner_stop(&o);
+    world_release(&w);
+}
+
+static void test_redis_full(void **state)
+{
+    struct world w;
+    struct owner o;
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    owner_start(&o, &w.config);
+    for (int i = 0; i < 7; i++)
+        story(&w, i);
+    world_flush(&w);
+    world_assert_events(&w);
+    by_hand("config set maxmemory 1");
+    for (int i = 7; i < 20; i++)
+        story(&w, i);
+    world_flush(&w);
+    wait_for(&o, is_down, "the owner sees that Redis takes nothing");
+    by_hand("config set maxmemory 0");
+    world_assert_events(&w);
+    owner_stop(&o);
+    world_release(&w);
+}
+
 static void test_command_is_answered(void **state)
 {
     struct world w;
@@ -502,7 +576,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events_once_across_kills), cmocka_unit_test(test_redis_wiped),
-        cmocka_unit_test(test_redis_away), cmocka_unit_test(test_command_is_answered),
+        cmocka_unit_test(test_redis_away), cmocka_unit_test(test_redis_rolled_back), cmocka_unit_test(test_redis_full),
+        cmocka_unit_test(test_command_is_answered),
         cmocka_unit_test(test_direct_path), cmocka_unit_test(test_standby_takes_over),
         cmocka_unit_test(test_frozen_owner_is_fenced), cmocka_unit_test(test_timers),
     };
