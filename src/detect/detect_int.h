@@ -152,7 +152,7 @@ struct unit {
     int32_t place; /* partition, or -1 */
     bool here;
     int64_t time_ms, last_step_ms; /* TSN_TIME_NONE */
-    int64_t first_sample_ms;
+    int64_t start_ms; /* the first step is there or just after: where time first stood, or an earlier sample */
     int64_t window_ms; /* longest reach back of its selectors, at least the lookback */
     int64_t warm_until_ms;
     bool any_selector;

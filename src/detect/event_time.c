@@ -185,7 +185,11 @@ static void advance_unit(const struct tsn_detect *d, const struct topic_time *ti
         idle_ms = times[t].idle_ms > idle_ms ? times[t].idle_ms : idle_ms;
     }
     now_ms = active ? least_ms : idle_ms;
-    if (now_ms != TSN_TIME_NONE && now_ms > unit->time_ms)
+    if (now_ms == TSN_TIME_NONE)
+        return;
+    if (unit->time_ms == TSN_TIME_NONE && (unit->start_ms == TSN_TIME_NONE || now_ms < unit->start_ms))
+        unit->start_ms = now_ms;
+    if (now_ms > unit->time_ms)
         unit->time_ms = now_ms;
 }
 
@@ -213,18 +217,13 @@ static int64_t floor_to(int64_t ms, int64_t interval_ms)
     return ms - (rest < 0 ? rest + interval_ms : rest);
 }
 
-/* Groups of one unit may differ in interval: a step is every multiple of any of them. The first one
- * is at the first sample, or where time stands if that is earlier. */
+/* Groups of one unit may differ in interval: a step is every multiple of any of them. */
 int64_t tsn_detect_next_step(const struct tsn_detect *d, const struct unit *unit)
 {
     int64_t after_ms = unit->last_step_ms, next_ms = INT64_MAX;
 
-    if (after_ms == TSN_TIME_NONE) {
-        after_ms = unit->time_ms;
-        if (unit->first_sample_ms != TSN_TIME_NONE && unit->first_sample_ms < after_ms)
-            after_ms = unit->first_sample_ms;
-        after_ms--;
-    }
+    if (after_ms == TSN_TIME_NONE)
+        after_ms = unit->start_ms - 1;
     for (uint32_t g = 0; g < unit->group_count; g++) {
         int64_t interval_ms = d->set->groups[unit->groups[g]].interval_ms;
         int64_t step_ms = floor_to(after_ms, interval_ms) + interval_ms;

@@ -107,8 +107,8 @@ int64_t tsn_detect_needless_ms(const struct tsn_detect *d)
 
         if (unit->here && unit->last_step_ms != TSN_TIME_NONE)
             needless_ms = unit->last_step_ms - unit->window_ms;
-        else if (unit->here && unit->first_sample_ms != TSN_TIME_NONE)
-            needless_ms = unit->first_sample_ms - 1;
+        else if (unit->here && unit->start_ms != TSN_TIME_NONE)
+            needless_ms = unit->start_ms - 1;
         least_ms = needless_ms < least_ms ? needless_ms : least_ms;
     }
     return least_ms == INT64_MAX ? TSN_TIME_NONE : least_ms;
@@ -135,7 +135,7 @@ static void build_unit(struct tsn_detect *d, const uint32_t *unit_of_group, uint
     unit->name = tsn_buf_take(&name, NULL);
     unit->place = tsn_unit_place(set, unit_of_group, id, d->opt.shard_label, d->opt.partition_count);
     unit->here = unit->place < 0 || unit->place == d->opt.partition;
-    unit->time_ms = unit->last_step_ms = unit->first_sample_ms = unit->warm_until_ms = TSN_TIME_NONE;
+    unit->time_ms = unit->last_step_ms = unit->start_ms = unit->warm_until_ms = TSN_TIME_NONE;
     for (size_t g = 0; g < set->group_count; g++) {
         struct tsn_rule_set one = { .groups = &set->groups[g], .group_count = 1 };
 
@@ -385,7 +385,7 @@ static void carry_clocks(struct tsn_detect *d, const struct former *was)
 
         unit->time_ms = old ? old->time_ms : TSN_TIME_NONE;
         unit->last_step_ms = old && old->here ? old->last_step_ms : was->step_ms;
-        unit->first_sample_ms = old ? old->first_sample_ms : TSN_TIME_NONE;
+        unit->start_ms = old ? old->start_ms : TSN_TIME_NONE;
         unit->warm_until_ms = old ? old->warm_until_ms : TSN_TIME_NONE;
         if (d->opt.warmup && d->set_number > 0 && was->step_ms != TSN_TIME_NONE) {
             int64_t until_ms = warm_until(d, was, unit);

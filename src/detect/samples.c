@@ -171,8 +171,8 @@ static void note_sample(struct tsn_detect *d, const struct series *s, int64_t ts
     for (uint32_t i = 0; i < s->unit_count; i++) {
         struct unit *unit = &d->units[s->units[i]];
 
-        if (unit->first_sample_ms == TSN_TIME_NONE || ts_ms < unit->first_sample_ms)
-            unit->first_sample_ms = ts_ms;
+        if (unit->start_ms == TSN_TIME_NONE || ts_ms < unit->start_ms)
+            unit->start_ms = ts_ms;
     }
     note_minute(d, ts_ms);
 }

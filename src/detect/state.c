@@ -94,7 +94,7 @@ char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
         tsn_buf_putc(&out, ',');
         put_time(&out, unit->last_step_ms);
         tsn_buf_putc(&out, ',');
-        put_time(&out, unit->first_sample_ms);
+        put_time(&out, unit->start_ms);
         tsn_buf_putc(&out, ',');
         put_time(&out, unit->warm_until_ms);
         tsn_buf_putc(&out, ']');

@@ -312,7 +312,7 @@ static void load_units(struct tsn_detect *d, const json_t *units)
             continue;
         unit->time_ms = time_of(json_array_get(row, 0));
         unit->last_step_ms = time_of(json_array_get(row, 1));
-        unit->first_sample_ms = time_of(json_array_get(row, 2));
+        unit->start_ms = time_of(json_array_get(row, 2));
         unit->warm_until_ms = time_of(json_array_get(row, 3));
     }
 }

@@ -235,6 +235,20 @@ static void test_absent_in_silence(void **state)
     world_stop(&w);
 }
 
+/* A unit without a single sample steps too, whatever times the watermarks name. */
+static void test_absent_of_what_never_was(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Never, expr: 'absent(nothing)', for: 15s}" END, 0);
+    for (int64_t t = 4; t <= 60; t += 7)
+        tick(&w, T0 + t * S + 123);
+    assert_string_equal(tsn_buf_str(&w.lines), "+15 Never inactive>pending {alertname=\"Never\"} 1 since +15\n"
+                                               "+30 Never pending>firing {alertname=\"Never\"} 1 since +15\n");
+    world_stop(&w);
+}
+
 static void test_one_idle_partition_holds_nothing(void **state)
 {
     struct world w;
@@ -504,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_for_and_keep_firing), cmocka_unit_test(test_recording_rules),
         cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_first_burst_fires),
         cmocka_unit_test(test_counter_ttl),         cmocka_unit_test(test_absent_in_silence),
+        cmocka_unit_test(test_absent_of_what_never_was),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
         cmocka_unit_test(test_end_reasons),         cmocka_unit_test(test_switch),
