@@ -53,6 +53,7 @@ def main():
     checks.check(len(want) >= 20, "the stream gives alerts at all: %d instances" % len(want))
     checks.check(plain_summary["late"] == 0 and plain_summary["dead_letters"] == 0, "nothing late or dead: %r" % plain_summary)
     spine.compare(checks, got, want)
+    spine.check_incidents(checks, disturbed.incidents(), plain.incidents())
     burst = [json.loads(t) for ts in want.values() for t in ts if json.loads(t)["rule"] == "FirstBurst"]
     checks.check([t["state"] for t in burst] == ["firing", "resolved"], "a first burst fires and resolves: %r" % burst)
     print("%d kills, %d instances, %d transitions, %d events" % (KILLS, len(want), sum(map(len, want.values())), plain_summary["events"]))

@@ -5,7 +5,8 @@ Usage: soak.py TOCSIN [--points N] [--seed S] [--only FAULT]     prints the tabl
 
 Faults: kill1 (SIGKILL of the only worker), kill3 (of one of three, sometimes of all), roll (ordered restart of three, one by one), freeze
 (SIGSTOP for longer than transaction and session timeout, then CONT; two workers), twin (a second process on a used slot), broker (SIGKILL and restart
-of the broker), stopdown (ordered stop while the broker is down: 10 s). The broker is one of its own (services.sh -i soak).
+of the broker), stopdown (ordered stop while the broker is down: 10 s), redis_kill, redis_wipe (FLUSHALL), redis_rollback (its keys as they were seconds
+ago), redis_away (stopped for 10–20 s). The broker is one of its own (services.sh -i soak).
 Every input partition is active and in order and idle_timeout is longer than any pause, so that no run decides idleness or lateness.
 """
 import argparse
@@ -103,7 +104,53 @@ def stopdown(run, rng, points, checks):
         checks.check(services("restart", "kafka").returncode == 0, "the broker comes back")
 
 
-FAULTS = {f.__name__: f for f in (kill1, kill3, roll, freeze, twin, broker, stopdown)}
+def redis(run, words, *more):
+    host, port = run.stream.redis.split("//")[1].split("/")[0].split(":")
+    return subprocess.run(["redis-cli", "-h", host, "-p", port, *words, *more], capture_output=True, text=True)
+
+
+def redis_kill(run, rng, points, checks):
+    run.start()
+    for _ in range(points):
+        time.sleep(rng.uniform(2, 4))
+        services("kill", "redis")
+        time.sleep(rng.uniform(0, 5))
+        checks.check(services("restart", "redis").returncode == 0, "Redis comes back")
+
+
+def redis_wipe(run, rng, points, checks):
+    run.start()
+    for _ in range(points):
+        time.sleep(rng.uniform(3, 5))
+        checks.check(redis(run, ["FLUSHALL"]).stdout.strip() == "OK", "Redis is wiped")
+
+
+def redis_rollback(run, rng, points, checks):
+    """What a restored snapshot is: every key of the run as it was some seconds ago."""
+    run.start()
+    for _ in range(points):
+        time.sleep(rng.uniform(1, 3))
+        keys = redis(run, ["KEYS", run.prefix + "*"]).stdout.split()
+        old = {key: subprocess.run(["redis-cli", "-p", run.stream.redis.split(":")[-1].split("/")[0], "DUMP", key],
+                                   capture_output=True).stdout[:-1] for key in keys}
+        time.sleep(rng.uniform(1, 3))
+        redis(run, ["FLUSHALL"])
+        for key, value in old.items():
+            subprocess.run(["redis-cli", "-p", run.stream.redis.split(":")[-1].split("/")[0], "-x", "RESTORE", key, "0"], input=value,
+                           capture_output=True)
+
+
+def redis_away(run, rng, points, checks):
+    run.start()
+    for _ in range(points):
+        time.sleep(rng.uniform(2, 4))
+        services("pause", "redis")
+        time.sleep(rng.uniform(10, 20))
+        services("resume", "redis")
+
+
+FAULTS = {f.__name__: f for f in (kill1, kill3, roll, freeze, twin, broker, stopdown, redis_kill, redis_wipe,
+                                 redis_rollback, redis_away)}
 
 
 def one(tocsin, kafka, redis, fault, points, seed, checks):
@@ -112,7 +159,7 @@ def one(tocsin, kafka, redis, fault, points, seed, checks):
     for r in (run, plain):
         made = r.create_topics()
         checks.check(made.returncode == 0, "topics apply: " + made.stdout + made.stderr)
-    length = {"freeze": 17, "kill3": 6, "broker": 14, "stopdown": 20, "twin": 8}.get(fault, 4) * points + 10
+    length = {"freeze": 17, "kill3": 6, "broker": 14, "stopdown": 20, "twin": 8, "redis_kill": 9, "redis_wipe": 6, "redis_rollback": 6, "redis_away": 20}.get(fault, 4) * points + 10
     stream.start(seed, int(length / PACE), PACE)
     began = time.time()
     FAULTS[fault](run, random.Random(seed), points, checks)
@@ -127,7 +174,9 @@ def one(tocsin, kafka, redis, fault, points, seed, checks):
         return
     want = plain.alerts()
     lost, extra = spine.compare(checks, run.alerts(), want)
-    print("| %s | %d | %d | %d | %d | %d | %.0f |" % (fault, points, len(want), sum(map(len, want.values())), lost, extra, hurt), flush=True)
+    broken, differ = spine.check_incidents(checks, run.incidents(), plain.incidents())
+    print("| %s | %d | %d | %d | %d | %d | %d | %d | %.0f |" % (fault, points, len(want), sum(map(len, want.values())), lost, extra,
+                                                              sum(map(len, plain.incidents().values())), broken + differ, hurt), flush=True)
 
 
 def main():
@@ -140,7 +189,7 @@ def main():
     checks = spine.Checks()
     services("start", "kafka", "redis")
     env = dict(line[7:].split("=", 1) for line in services("env").stdout.splitlines() if line.startswith("export "))
-    print("| fault | points | instances | transitions | lost | doubled or wrong | s under fault |\n|---|---|---|---|---|---|---|")
+    print("| fault | points | instances | transitions | lost | doubled or wrong | incident events | incidents lost, doubled or wrong | s under fault |\n|---|---|---|---|---|---|---|---|---|")
     try:
         for fault in FAULTS if not args.only else args.only.split(","):
             one(os.path.abspath(args.tocsin), env["TOCSIN_IT_KAFKA"], env["TOCSIN_IT_REDIS"], fault, args.points, args.seed, checks)

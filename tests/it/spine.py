@@ -156,7 +156,7 @@ class Stream:
 
 
 class Run:
-    def __init__(self, stream, name, stages="ingest,detect"):
+    def __init__(self, stream, name, stages="ingest,detect,respond"):
         self.stream, self.name, self.stages = stream, name, stages
         self.prefix = "%s.%s." % (stream.name, name)
         self.workers = {}
@@ -232,6 +232,42 @@ class Run:
         for line in self.records("alerts"):
             by_id.setdefault(json.loads(line)["alert_id"], []).append(line)
         return by_id
+
+
+    def incidents(self):
+        """{incident id: [event, …]} in order of the topic."""
+        by_id = {}
+        for line in self.records("incidents"):
+            event = json.loads(line)
+            by_id.setdefault(event["incident_id"], []).append(event)
+        return by_id
+
+
+def incident_summary(events):
+    """Per group: the alerts that ever joined, and how it all ended. Wall-clock stamps, and the order in which alerts of several shards met,
+    are left out."""
+    groups = {}
+    for incident in events.values():
+        last = incident[-1]
+        group = groups.setdefault(last["group_key"], {"alerts": set(), "state": set()})
+        group["state"].add(last["snapshot"]["state"])
+        for event in incident:
+            group["alerts"] |= {a["alert_id"] for a in event["alerts"]}
+    return groups
+
+
+def check_incidents(checks, got, want):
+    """Events numbered from 1 without gap or repeat, and the same groups, alerts and ends. Returns (gaps and repeats, groups that differ)."""
+    broken = 0
+    for incident_id, events in got.items():
+        seqs = [e["seq"] for e in events]
+        broken += not checks.check(seqs == list(range(1, len(seqs) + 1)), "incident %s: sequence %r" % (incident_id, seqs))
+    a, b = incident_summary(got), incident_summary(want)
+    differ = [key for key in set(a) | set(b) if a.get(key) != b.get(key)]
+    for key in differ:
+        checks.check(False, "incidents of %s: %r against %r" % (key, a.get(key), b.get(key)))
+    checks.check(not differ, "the same incidents: %d groups" % len(b))
+    return broken, len(differ)
 
 
 def compare(checks, got, want):
