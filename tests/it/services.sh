@@ -154,6 +154,8 @@ log.retention.check.interval.ms=300000
 log.cleaner.dedupe.buffer.size=8388608
 controlled.shutdown.enable=false
 CONFIG
+    # What a test wants otherwise; the last line of a name counts.
+    [ ! -e "$dir/kafka.extra" ] || cat "$dir/kafka.extra"
 }
 
 java_kafka() {
