@@ -74,6 +74,9 @@ enum tsn_err tsn_ingest_record(struct tsn_ingest *ingest, const struct tsn_inges
 /* The shell proved the partition empty (EOF offset = cached high watermark for idle_timeout): marks it idle, or renews
  * its idle clock: (greatest watermark known when it went idle + (now_ms - its now_ms then)). Its next record ends it. */
 void tsn_ingest_idle(struct tsn_ingest *ingest, size_t input, int32_t partition, int64_t now_ms);
+/* The partition is no longer proved empty, though no record came (an open transaction, a broker that does not answer): it
+ * holds time again from where time stands. */
+void tsn_ingest_blocked(struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* TSN_TIME_NONE before any. */
 int64_t tsn_ingest_watermark(const struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* Bytes that a close would give, about; 0 if nothing at all happened since the last one. */

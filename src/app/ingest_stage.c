@@ -394,6 +394,8 @@ static void prove_idle(struct session *s, int32_t input, int32_t partition, stru
     part->blocked = !part->idle;
     if (part->idle)
         tsn_ingest_idle(s->ingest, (size_t)input, partition, tsn_wall_now().ms);
+    else
+        tsn_ingest_blocked(s->ingest, (size_t)input, partition);
 }
 
 /* ---- alignment ----------------------------------------------------------------------------- */

@@ -226,6 +226,17 @@ void tsn_ingest_idle(struct tsn_ingest *in, size_t input, int32_t partition, int
     part->dirty = true;
 }
 
+void tsn_ingest_blocked(struct tsn_ingest *in, size_t input, int32_t partition)
+{
+    struct part *part = find_part(in, input, partition);
+
+    if (!part || !part->idle)
+        return;
+    part->idle = false;
+    part->idle_clock_ms = part->idle_now_ms = TSN_TIME_NONE;
+    part->dirty = true;
+}
+
 /* ---- records ------------------------------------------------------------------------------ */
 
 static void dead_letter(struct tsn_ingest *in, struct part *part, const struct tsn_ingest_record *r)

@@ -1,0 +1,289 @@
+/*
+ * Goal: event time on a real Kafka: an idle partition does not hold time, silence lets it go on, a partition that is blocked is not
+ * idle and loses nothing, a flush of old events neither turns time back nor loses a count.
+ * Method: the stages INGEST and DETECT in this process over topics of the test's own, events produced here to chosen partitions, alerts
+ * read back committed. Steps are compared exactly where event time alone decides them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib_services.h"
+#include "tocsin/app.h"
+#include "tocsin/codec.h"
+#include "tocsin/kafka.h"
+#include "tocsin/kafka_admin.h"
+
+enum { PARTITIONS = 4, WAIT_MS = 30000 };
+
+struct world {
+    char folder[64], *name, *topic;
+    struct tsn_config config;
+    struct tsn_app *app;
+    struct tsn_producer *producer;
+    struct tsn_reader *alerts;
+    struct tsn_app_stats *stats;
+};
+
+static void die_on(enum tsn_err err, const struct tsn_error *error)
+{
+    if (err)
+        fail_msg("%s", error->message);
+}
+
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char path[256];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void create_topics(struct world *w)
+{
+    struct tsn_error error = { 0 };
+    struct tsn_admin *admin = tsn_admin_new(&w->config, 10000, &error);
+    const struct tsn_pair_texts none = { 0 };
+    const char *const names[] = { w->topic, w->config.topics.samples, w->config.topics.state, w->config.topics.rules, w->config.topics.alerts,
+                                  w->config.topics.commands, w->config.topics.incidents, w->config.topics.respond,
+                                  w->config.topics.deadletter };
+
+    assert_non_null(admin);
+    for (size_t i = 0; i < TSN_ARRAY_LEN(names); i++)
+        die_on(tsn_admin_create(admin, names[i], i == 0 ? PARTITIONS : i <= 2 ? 2 : 1, 1, &none, &error), &error);
+    tsn_admin_free(&admin);
+}
+
+static void start(struct world *w, const char *rules)
+{
+    struct tsn_app_options options = { .stages = TSN_STAGE_INGEST | TSN_STAGE_DETECT };
+    struct tsn_buf text = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+    char file[128];
+
+    memset(w, 0, sizeof *w);
+    snprintf(w->folder, sizeof w->folder, "/tmp/tocsin-time-XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    w->name = tsn_it_name("time");
+    tsn_buf_printf(&text, "%s.in", w->name);
+    w->topic = tsn_buf_take(&text, NULL);
+    write_file(w->folder, "rules.yaml", rules);
+    tsn_buf_printf(&text,
+                   "kafka: { bootstrap.servers: \"%s\" }\nredis: { url: \"%s\" }\ninputs: [ { topic: %s, type: metrics } ]\nrules: [ rules.yaml ]\n"
+                   "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\ntime: { out_of_orderness: 1s }\nhttp: { listen: \"\" }\n",
+                   tsn_it_kafka(), tsn_it_redis(), w->topic, w->name, w->name);
+    snprintf(file, sizeof file, "%s/tocsin.yaml", w->folder);
+    die_on(tsn_config_parse(&w->config, file, text.data, text.len, &(struct tsn_config_io){ NULL, NULL, NULL }, &error), &error);
+    tsn_buf_release(&text);
+    create_topics(w);
+    options.config = &w->config;
+    w->app = tsn_app_new(&options, &error);
+    if (!w->app)
+        fail_msg("%s", error.message);
+    die_on(tsn_app_start(w->app, &error), &error);
+    w->producer = tsn_producer_new(&w->config, NULL, 10000, &error);
+    w->alerts = tsn_reader_new(&w->config, w->config.topics.alerts, 0, TSN_OFFSET_BEGINNING, true, &error);
+    assert_non_null(w->producer);
+    assert_non_null(w->alerts);
+    w->stats = tsn_calloc(1, sizeof *w->stats);
+}
+
+static void stop(struct world *w)
+{
+    char path[256];
+
+    tsn_app_stop(w->app);
+    tsn_app_free(&w->app);
+    tsn_producer_free(&w->producer);
+    tsn_reader_free(&w->alerts);
+    tsn_config_release(&w->config);
+    tsn_free(w->stats);
+    tsn_free(w->topic);
+    tsn_free(w->name);
+    snprintf(path, sizeof path, "%s/rules.yaml", w->folder);
+    unlink(path);
+    rmdir(w->folder);
+}
+
+static int64_t now_ms(void)
+{
+    return tsn_wall_now().ms;
+}
+
+static void send_by(struct world *w, struct tsn_producer *producer, int32_t partition, const char *name, const char *kind, double value, int64_t ts_ms)
+{
+    struct tsn_buf event = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+
+    tsn_buf_printf(&event, "{\"name\":\"%s\",\"kind\":\"%s\",\"value\":%g,\"timestamp\":%lld,\"labels\":{\"service\":\"s%d\"}}", name, kind, value,
+                   (long long)ts_ms, partition);
+    die_on(tsn_producer_send(producer, w->topic, partition, NULL, 0, event.data, event.len, TSN_TIME_NONE, NULL, 0, &error), &error);
+    tsn_buf_release(&event);
+}
+
+static void send(struct world *w, int32_t partition, const char *name, const char *kind, double value, int64_t ts_ms)
+{
+    send_by(w, w->producer, partition, name, kind, value, ts_ms);
+}
+
+/* The step of the first transition of `rule` to `state` from here on; fails the test if none comes. */
+static int64_t wait_for(struct world *w, const char *rule, enum tsn_alert_state state)
+{
+    int64_t until_ms = now_ms() + WAIT_MS, step_ms = TSN_TIME_NONE;
+
+    while (step_ms == TSN_TIME_NONE && now_ms() < until_ms) {
+        struct tsn_message m;
+        struct tsn_transition t;
+        struct tsn_error error = { 0 };
+
+        if (tsn_reader_next(w->alerts, 500, &m, &error))
+            continue;
+        die_on(tsn_codec_transition_decode(m.value, m.value_len, TSN_FORM_JSON, &t, &error), &error);
+        if (strcmp(t.rule, rule) == 0 && t.state == state)
+            step_ms = t.step_ms;
+        tsn_transition_release(&t);
+    }
+    if (step_ms == TSN_TIME_NONE)
+        fail_msg("no transition of %s to %s within %d s", rule, tsn_alert_state_name(state), WAIT_MS / 1000);
+    return step_ms;
+}
+
+static const struct tsn_app_input *input(struct world *w, int32_t partition)
+{
+    tsn_app_get_stats(w->app, w->stats);
+    for (size_t i = 0; i < w->stats->input_count; i++)
+        if (w->stats->inputs[i].partition == partition)
+            return &w->stats->inputs[i];
+    return NULL;
+}
+
+static bool until(struct world *w, int32_t partition, bool (*holds)(const struct tsn_app_input *))
+{
+    for (int64_t end_ms = now_ms() + WAIT_MS; now_ms() < end_ms; tsn_it_sleep_ms(100))
+        if (input(w, partition) && holds(input(w, partition)))
+            return true;
+    return false;
+}
+
+static bool is_idle(const struct tsn_app_input *in)
+{
+    return in->idle;
+}
+
+static bool is_blocked(const struct tsn_app_input *in)
+{
+    return in->blocked;
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+/* Partition 3 never has a record: it is proved empty and time goes on with the others; the step is the first at or after the
+ * sample that breaks the bound. Then all fall silent, and absence fires at the step that event time alone decides. */
+static void silence_moves_time(void **state)
+{
+    struct world w;
+    int64_t first_ms, last_ms = 0, step_ms;
+
+    TSN_UNUSED(state);
+    start(&w, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: High\n    expr: x{service=\"s1\"} > 5\n"
+              "  - alert: Silent\n    expr: absent_over_time(x{service=\"s1\"}[5s])\n");
+    assert_true(until(&w, 3, is_idle));
+    first_ms = now_ms();
+    for (int i = 0; i < 20; i++) {
+        last_ms = now_ms();
+        for (int32_t p = 0; p < 3; p++)
+            send(&w, p, "x", "gauge", 10, last_ms);
+        tsn_it_sleep_ms(200);
+    }
+    step_ms = wait_for(&w, "High", TSN_ALERT_FIRING);
+    assert_int_equal(step_ms, (first_ms + 999) / 1000 * 1000);
+    assert_true(input(&w, 3)->idle);
+    step_ms = wait_for(&w, "Silent", TSN_ALERT_FIRING);
+    assert_int_equal(step_ms, (last_ms + 5000 + 999) / 1000 * 1000);
+    stop(&w);
+}
+
+/* An open transaction hides what lies behind it: the partition is blocked, not idle, time waits; when it commits everything
+ * counts. */
+static void blocked_is_not_idle(void **state)
+{
+    struct world w;
+    struct tsn_error error = { 0 };
+    struct tsn_producer *open;
+    char *id = tsn_it_name("open");
+    int64_t held_ms;
+
+    TSN_UNUSED(state);
+    start(&w, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: All\n    expr: sum(increase(c_total[5m])) > 99.5\n");
+    open = tsn_producer_new(&w.config, id, 15000, &error);
+    assert_non_null(open);
+    for (int32_t p = 0; p < PARTITIONS; p++)
+        send(&w, p, "c_total", "delta", 1, now_ms());
+    assert_true(until(&w, 0, is_idle));
+    die_on(tsn_producer_begin(open, &error), &error);
+    held_ms = now_ms();
+    for (int i = 0; i < 50; i++)
+        send_by(&w, open, 0, "c_total", "delta", 1, held_ms);
+    die_on(tsn_producer_flush(open, 5000, &error), &error);
+    assert_true(until(&w, 0, is_blocked));
+    for (int i = 0; i < 46; i++) {
+        send(&w, 1 + i % 3, "c_total", "delta", 1, now_ms());
+        tsn_it_sleep_ms(100);
+    }
+    assert_true(input(&w, 0)->blocked);
+    assert_false(input(&w, 0)->idle);
+    tsn_app_get_stats(w.app, w.stats);
+    assert_true(w.stats->detect.watermark_ms < held_ms + 2000);
+    die_on(tsn_producer_commit(open, &error), &error);
+    (void)wait_for(&w, "All", TSN_ALERT_FIRING);
+    tsn_app_get_stats(w.app, w.stats);
+    assert_int_equal(w.stats->ingest.late_dropped + w.stats->detect.late_dropped, 0);
+    tsn_producer_free(&open);
+    tsn_free(id);
+    stop(&w);
+}
+
+/* Ten minutes of backlog behind newer events: the watermark stays, each late count is moved, none is lost. */
+static void backlog_is_counted(void **state)
+{
+    struct world w;
+    int64_t base_ms, before_ms;
+
+    TSN_UNUSED(state);
+    start(&w, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: All\n    expr: sum(increase(c_total[5m])) > 119.5\n");
+    base_ms = now_ms();
+    for (int i = 0; i < 20; i++)
+        send(&w, 1, "c_total", "delta", 1, base_ms);
+    assert_true(until(&w, 1, is_idle));
+    before_ms = input(&w, 1)->watermark_ms;
+    for (int i = 0; i < 100; i++)
+        send(&w, 1, "c_total", "delta", 1, base_ms - 600000 + i * 5900);
+    (void)wait_for(&w, "All", TSN_ALERT_FIRING);
+    assert_true(input(&w, 1)->watermark_ms >= before_ms);
+    assert_int_equal(w.stats->ingest.late_moved, 100);
+    assert_int_equal(w.stats->ingest.late_dropped + w.stats->detect.late_dropped, 0);
+    stop(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(silence_moves_time),
+        cmocka_unit_test(blocked_is_not_idle),
+        cmocka_unit_test(backlog_is_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
