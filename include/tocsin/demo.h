@@ -27,6 +27,9 @@ const char *tsn_demo_topic_name(enum tsn_demo_topic topic);
 /* Names of what can be played, "all" and "quiet" among them; *about (may be NULL) says what it is. NULL after the last. */
 const char *tsn_demo_scenario_name(size_t index, const char **about);
 
+/* The services that speak, "hook-receiver" first; NULL after the last. */
+const char *tsn_demo_service_name(size_t index);
+
 struct tsn_demo;
 /* NOT_FOUND: no such scenario; the message lists them. */
 struct tsn_demo *tsn_demo_new(uint64_t seed, const char *scenario, struct tsn_error *error);

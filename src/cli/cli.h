@@ -58,6 +58,7 @@ bool tsn_cli_load_policy(const struct tsn_config *config, struct tsn_policy *pol
 /* One per command; each is in src/cli/cmd_<name>.c */
 int tsn_cmd_status(int argc, char **argv);
 int tsn_cmd_run(int argc, char **argv);
+int tsn_cmd_demo(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);
 int tsn_cmd_test_rules(int argc, char **argv);
 int tsn_cmd_check(int argc, char **argv);

@@ -9,6 +9,7 @@
 /* In the order of `tocsin help`. */
 static const struct tsn_command_line commands[] = {
     { "status", "what a running worker does: inputs, lag, rules", tsn_cmd_status },
+    { "demo", "a simulated day of a platform through all stages, in one process", tsn_cmd_demo },
     { "run", "run the stages: events in, incidents out", tsn_cmd_run },
     { "eval", "evaluate PromQL over given samples (--bulk for many cases)", tsn_cmd_eval },
     { "test rules", "unit tests of rules, in promtool's format", tsn_cmd_test_rules },

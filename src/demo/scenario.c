@@ -11,6 +11,8 @@
 
 const char *const demo_services[SERVICES] = { "hook-receiver", "model-metrics", "workflow-coordinator", "postgresql", "kafka", "redis" };
 
+const char *tsn_demo_service_name(size_t index) { return index < SERVICES ? demo_services[index] : NULL; }
+
 #define OPENED TSN_DEMO_TYPE(TSN_INC_OPENED)
 #define RESOLVED TSN_DEMO_TYPE(TSN_INC_RESOLVED)
 #define BREACHED TSN_DEMO_TYPE(TSN_INC_BREACHED)
