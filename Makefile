@@ -1,6 +1,6 @@
 # Tocsin: one program, three stages. Targets:
 #
-#   make demo               the main job on this machine: embedded broker, private Redis (not written yet)
+#   make demo               the main job on this machine: mock broker, private Redis, a day in four minutes
 #   make test               every test there is, with ASan and UBSan (none needs Kafka or Redis yet)
 #   make all                build/tocsin (release)
 #   make unit               unit, golden, property and fuzz-corpus tests alone (fast)
@@ -161,7 +161,6 @@ test: deps
 	$(Q)tests/run.sh all
 
 demo: deps
-	@grep -q '"demo"' src/cli/main.c || { echo 'make demo: the demo is not written yet'; exit 1; }
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)build/tocsin demo $(DEMO_ARGS)
 

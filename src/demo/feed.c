@@ -13,7 +13,8 @@
 
 enum {
     LEAD_MS = 3600000,    /* event time sent ahead of DETECT's */
-    LEAD_RECORDS = 400,   /* sent ahead of INGEST, a partition: scrapes have about 7 kB */
+    LEAD_SCRAPES = 600,   /* sent ahead of INGEST, a partition, of 5 kB on average … */
+    LEAD_LINES = 8000,    /* … and of 0.3 kB */
     LOOK_EVERY = 50,      /* events between two looks at the stages */
     NAP_MS = 5, FLUSH_MS = 30000
 };
@@ -46,7 +47,7 @@ static bool too_far(struct feed *f, const struct tsn_app_stats *stats, int64_t t
     for (size_t i = 0; i < stats->input_count; i++)
         for (int t = 0; t < TSN_DEMO_TOPICS; t++)
             if (strcmp(stats->inputs[i].topic, f->cluster->topics[t]) == 0 &&
-                sent[t][stats->inputs[i].partition] - stats->inputs[i].next_offset > LEAD_RECORDS)
+                sent[t][stats->inputs[i].partition] - stats->inputs[i].next_offset > (t == TSN_DEMO_METRICS ? LEAD_SCRAPES : LEAD_LINES))
                 return true;
     return ts_ms - behind_ms > LEAD_MS;
 }
