@@ -26,6 +26,8 @@ struct tsn_app_options {
     /* The incident clock, ms since the epoch; NULL: Redis TIME. */
     int64_t (*incident_clock)(void *arg);
     void *incident_clock_arg;
+    /* Simulated time: when a transition is applied the clock is not before its step, however late the reading is. */
+    bool incident_clock_follows_steps;
 };
 
 /* Reads the rule files, publishes the set if its hash is new. INVALID: configuration or rules (each error is logged with file, line

@@ -170,6 +170,7 @@ static enum tsn_err need_topics(struct tsn_app *app, struct tsn_error *error)
 static enum tsn_err new_responder(struct tsn_app *app, struct tsn_error *error)
 {
     struct tsn_respond_stage_options options = { .config = app->config, .clock = app->opt.incident_clock,
+                                                 .clock_follows_steps = app->opt.incident_clock_follows_steps,
                                                  .clock_arg = app->opt.incident_clock_arg };
 
     app->responder = tsn_respond_stage_new(&options, error);

@@ -140,6 +140,8 @@ static void apply_alert(struct respond_session *s, const struct tsn_message *m)
 
     if (!ok && !bad_record(s, ALERTS, m, &error))
         return;
+    if (ok && s->stage->opt.clock_follows_steps && s->clock_ms < t.step_ms)
+        s->clock_ms = t.step_ms;
     if (ok)
         tsn_respond_transition(s->core, m->offset, s->clock_ms, &t, &s->effects);
     else

@@ -28,6 +28,7 @@ struct tsn_respond_stage_options {
     /* The incident clock in ms; NULL: Redis TIME. */
     int64_t (*clock)(void *arg);
     void *clock_arg;
+    bool clock_follows_steps; /* simulated time: when a transition is applied the clock is not before its step */
     /* Tells people; false: not told, try again later. The same dedup_key may come twice and must then reach people once.
      * NULL: pages become log lines. Called from the stage's thread, never in shadow mode. */
     bool (*tell)(void *arg, const struct tsn_page *page);

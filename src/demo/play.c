@@ -20,7 +20,6 @@ enum {
     END_SLACK_MS = 30000,  /* event time ends this much before the day: last scrapes, out-of-orderness, a step */
     QUIET_MS = 3000,       /* after the end: nothing more comes */
     STALL_MS = 90000,      /* no progress at all: something is broken */
-    CLOCK_WAIT_MS = 500, CLOCK_STEP_MS = 2
 };
 
 struct play {
@@ -47,42 +46,16 @@ static bool older_than(int64_t since_ns, int64_t ms)
 
 /* ---- the incident clock --------------------------------------------------------------------- */
 
-/* Step of the transition that RESPOND takes next; TSN_TIME_NONE: not read yet. */
-static int64_t step_at(struct incident_clock *c, uint64_t index)
-{
-    int64_t step_ms;
-
-    pthread_mutex_lock(&c->lock);
-    step_ms = index < c->steps.len ? c->steps.items[index] : TSN_TIME_NONE;
-    pthread_mutex_unlock(&c->lock);
-    return step_ms;
-}
-
 int64_t incident_clock_read(void *arg)
 {
     struct incident_clock *c = arg;
-    int64_t now_ms = TSN_TIME_NONE;
+    int64_t now_ms;
 
-    for (int waited_ms = 0; waited_ms < CLOCK_WAIT_MS && now_ms == TSN_TIME_NONE; waited_ms += CLOCK_STEP_MS) {
-        struct timespec nap = { 0, CLOCK_STEP_MS * 1000000 };
-
-        tsn_app_get_stats(c->app, c->stats);
-        now_ms = step_at(c, c->stats->respond.transitions);
-        if (now_ms == TSN_TIME_NONE && c->stats->detect.transitions <= c->stats->respond.transitions)
-            now_ms = c->stats->detect.watermark_ms == TSN_TIME_NONE ? c->start_ms : c->stats->detect.watermark_ms;
-        if (now_ms == TSN_TIME_NONE)
-            nanosleep(&nap, NULL);
-    }
-    if (now_ms > c->last_ms)
+    tsn_app_get_stats(c->app, c->stats);
+    now_ms = c->stats->detect.watermark_ms;
+    if (c->stats->detect.transitions <= c->stats->respond.transitions && now_ms > c->last_ms)
         c->last_ms = now_ms;
     return c->last_ms;
-}
-
-void incident_clock_saw(struct incident_clock *c, int64_t step_ms)
-{
-    pthread_mutex_lock(&c->lock);
-    tsn_vec_push(&c->steps, step_ms);
-    pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- reading what comes out ---------------------------------------------------------------- */
@@ -98,7 +71,6 @@ static enum tsn_err take_alert(struct play *p, const struct tsn_message *m, stru
 
     if (tsn_codec_transition_decode(m->value, m->value_len, form_of(m), &t, error))
         return error->code;
-    incident_clock_saw(&p->clock, t.step_ms);
     tsn_demo_judge_alert(p->judge, &t);
     p->firing += (t.state == TSN_ALERT_FIRING) - (t.state == TSN_ALERT_RESOLVED && t.was == TSN_ALERT_FIRING);
     demo_view_alert(&p->view, &t);
@@ -229,12 +201,12 @@ static enum tsn_err start(struct play *p, struct tsn_error *error)
 {
     const struct tsn_config *config = &p->cluster.config;
     struct tsn_app_options options = { .config = config, .stages = TSN_STAGE_ALL, .incident_clock = incident_clock_read,
-                                       .incident_clock_arg = &p->clock };
+                                       .incident_clock_arg = &p->clock, .incident_clock_follows_steps = true };
 
     if (!(p->app = tsn_app_new(&options, error)))
         return error->code;
     p->clock.app = p->app;
-    p->clock.start_ms = p->clock.last_ms = tsn_demo_start_ms(p->demo);
+    p->clock.last_ms = tsn_demo_start_ms(p->demo);
     p->clock.stats = tsn_calloc(1, sizeof *p->clock.stats);
     p->alerts = tsn_reader_new(config, config->topics.alerts, 0, TSN_OFFSET_BEGINNING, true, error);
     p->incidents = p->alerts ? tsn_reader_new(config, config->topics.incidents, 0, TSN_OFFSET_BEGINNING, true, error) : NULL;
@@ -280,8 +252,6 @@ static void release(struct play *p)
     demo_cluster_stop(&p->cluster);
     tsn_demo_judge_free(&p->judge);
     tsn_demo_free(&p->demo);
-    tsn_vec_release(&p->clock.steps);
-    pthread_mutex_destroy(&p->clock.lock);
     tsn_free(p->clock.stats);
     tsn_free(p->stats);
 }
@@ -300,7 +270,6 @@ enum tsn_err tsn_demo_play(const struct tsn_demo_options *options, bool *as_expe
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    pthread_mutex_init(&p.clock.lock, NULL);
     p.stats = tsn_calloc(1, sizeof *p.stats);
     p.stats->detect.watermark_ms = TSN_TIME_NONE;
     demo_view_init(&p.view, options->json);

@@ -3,10 +3,10 @@
  *
  *     feeder ──▶ bridge.* ──▶ INGEST ─▶ DETECT ─▶ RESPOND (tsn_app) ──▶ alerts, incidents ──▶ main: judge, view
  *        ▲ pace, lead                                  ▲ clock
- *        └──── event time of DETECT ◀── stats ─────────┘◀── steps of the transitions, as main reads them
+ *        └──── event time of DETECT ◀── stats ─────────┘
  *
  * Concurrency: the feeder owns generator and producer; main owns readers, judge, view and the app; RESPOND's thread calls the clock.
- * What they share is in struct feed (atomics, its lock) and struct incident_clock (its lock).
+ * What they share is in struct feed (atomics, its lock) and in the app's stats.
  */
 #ifndef TOCSIN_DEMO_PLAY_H
 #define TOCSIN_DEMO_PLAY_H
@@ -56,18 +56,14 @@ void feed_stop(struct feed *feed);
 /* ---- the incident clock --------------------------------------------------------------------- */
 
 /*
- * Simulated time for RESPOND. While transitions wait for RESPOND it is the step of the next one, else DETECT's event time:
- * so at any speed a timer is due before what happened after it, and not before what happened earlier.
+ * Simulated time for RESPOND: DETECT's event time, held while transitions up to it still wait for RESPOND; when one is applied, its
+ * step. So at any speed a timer is applied after what happened before it and before what happened after it.
  */
 struct incident_clock {
     struct tsn_app *app;
-    int64_t start_ms;
-    pthread_mutex_t lock;
-    TSN_VEC(int64_t) steps; /* of the transitions in `alerts`, in order */
     struct tsn_app_stats *stats; /* RESPOND's thread's own */
     int64_t last_ms;
 };
 int64_t incident_clock_read(void *clock);
-void incident_clock_saw(struct incident_clock *clock, int64_t step_ms);
 
 #endif
