@@ -35,7 +35,7 @@ struct play {
     struct feed feed;
     int64_t began_ns, polled_ns, status_ns, news_ns, progress_ns, progress_ms, rate_ns, rate_ms;
     double sim_per_s;
-    int64_t firing;
+    int64_t firing, open;
     bool interrupted;
 };
 
@@ -73,6 +73,8 @@ static enum tsn_err take_alert(struct play *p, const struct tsn_message *m, stru
         return error->code;
     tsn_demo_judge_alert(p->judge, &t);
     p->firing += (t.state == TSN_ALERT_FIRING) - (t.state == TSN_ALERT_RESOLVED && t.was == TSN_ALERT_FIRING);
+    if (t.state != TSN_ALERT_PENDING)
+        demo_view_caption(&p->view, tsn_demo_caption(p->demo, t.step_ms));
     demo_view_alert(&p->view, &t);
     tsn_transition_release(&t);
     return TSN_OK;
@@ -84,8 +86,10 @@ static enum tsn_err take_incident(struct play *p, const struct tsn_message *m, s
 
     if (tsn_codec_incident_event_decode(m->value, m->value_len, form_of(m), &e, error))
         return error->code;
-    if (tsn_demo_judge_incident(p->judge, &e))
+    if (tsn_demo_judge_incident(p->judge, &e)) {
+        p->open += (e.type == TSN_INC_OPENED || e.type == TSN_INC_REOPENED) - (e.type == TSN_INC_RESOLVED);
         demo_view_incident(&p->view, &e);
+    }
     tsn_incident_event_release(&e);
     return TSN_OK;
 }
@@ -111,7 +115,7 @@ static enum tsn_err drain(struct play *p, struct tsn_reader *reader, int wait_ms
 static void show_status(struct play *p)
 {
     struct demo_status s = { .event_time_ms = p->stats->detect.watermark_ms, .events = atomic_load(&p->feed.events),
-                             .series = p->stats->detect.series, .open = p->stats->respond.incidents_open };
+                             .series = p->stats->detect.series, .firing = (uint64_t)p->firing, .open = (uint64_t)p->open };
 
     if (s.event_time_ms == TSN_TIME_NONE)
         return;
@@ -122,7 +126,6 @@ static void show_status(struct play *p)
         p->rate_ms = s.event_time_ms;
     }
     s.sim_per_s = p->sim_per_s;
-    s.firing = (uint64_t)p->firing;
     pthread_mutex_lock(&p->feed.lock);
     memcpy(s.gauges, p->feed.gauges, sizeof s.gauges);
     pthread_mutex_unlock(&p->feed.lock);

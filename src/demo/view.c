@@ -235,6 +235,15 @@ static void print_gauges(const struct demo_view *v, const struct demo_status *s)
     }
 }
 
+void demo_view_caption(struct demo_view *v, const char *caption)
+{
+    if (v->json || !caption || caption == v->caption)
+        return;
+    clear_status(v);
+    printf("%s---- %s ----%s\n", paint(v, BOLD), caption, paint(v, PLAIN));
+    v->caption = caption;
+}
+
 void demo_view_status(struct demo_view *v, const struct demo_status *s, const char *caption)
 {
     char at[TSN_RFC3339_TEXT];
@@ -242,23 +251,21 @@ void demo_view_status(struct demo_view *v, const struct demo_status *s, const ch
 
     if (v->json)
         return;
-    if (caption && caption != v->caption) {
-        clear_status(v);
-        printf("%s---- %s ----%s\n", paint(v, BOLD), caption, paint(v, PLAIN));
-        v->caption = caption;
-    }
+    demo_view_caption(v, caption);
     if (!due || s->event_time_ms == TSN_TIME_NONE)
         return;
     clear_status(v);
     v->status_ms = s->event_time_ms;
-    printf("%s%s  %.0fx%s", paint(v, DIM), time_text(at, s->event_time_ms), s->sim_per_s, paint(v, PLAIN));
+    if (v->tty)
+        fputs("\033[?7l", stdout); /* no wrapping: a line that is too long for the terminal is cut */
+    printf("%s%s%s", paint(v, DIM), time_text(at, s->event_time_ms), paint(v, PLAIN));
+    if (s->sim_per_s > 0)
+        printf(" %.0fx", s->sim_per_s);
     print_gauges(v, s);
     printf(" | %llu events, %llu series, %llu firing, %llu open", (unsigned long long)s->events, (unsigned long long)s->series,
            (unsigned long long)s->firing, (unsigned long long)s->open);
-    if (v->tty)
-        v->status_shown = true;
-    else
-        putchar('\n');
+    fputs(v->tty ? "\033[?7h" : "\n", stdout);
+    v->status_shown = v->tty;
     fflush(stdout);
 }
 

@@ -28,6 +28,8 @@ void demo_view_init(struct demo_view *view, bool json);
 void demo_view_begin(struct demo_view *view, const struct demo_end *play, int64_t start_ms, int64_t end_ms, double speed);
 void demo_view_alert(struct demo_view *view, const struct tsn_transition *t);
 void demo_view_incident(struct demo_view *view, const struct tsn_incident_event *event);
+/* What begins now, once. NULL: nothing. */
+void demo_view_caption(struct demo_view *view, const char *caption);
 /* On a terminal at every call; else once an hour of event time. */
 void demo_view_status(struct demo_view *view, const struct demo_status *status, const char *caption);
 void demo_view_end(struct demo_view *view, const struct demo_end *end, const struct tsn_demo_verdict *verdict);
