@@ -87,6 +87,7 @@ struct tsn_json_node {
 struct tsn_json {
     TSN_VEC(struct tsn_json_node) nodes;
     struct tsn_arena text;
+    size_t max_nodes; /* 0: no bound; a byte can make half a node of 40 */
 };
 void tsn_json_init(struct tsn_json *json);
 void tsn_json_release(struct tsn_json *json);

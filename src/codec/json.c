@@ -251,6 +251,8 @@ static bool parse_value(struct parser *p)
 
     if (parent && parent->kind == TSN_JSON_OBJECT && !parse_key(p, &node))
         return false;
+    if (p->json->max_nodes && p->json->nodes.len >= p->json->max_nodes)
+        return fail(p, "more values than are read from one record");
     skip_blanks(p);
     if (parent)
         parent->count++;

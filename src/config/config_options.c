@@ -125,7 +125,7 @@ static const struct tsn_config_option series_options[] = {
     { "name", TSN_CK_TEXT, SERIES(name), 0, 0, "", NULL, "metric name" },
     { "kind", TSN_CK_CHOICE, SERIES(kind), 0, 0, "counter", "counter|cumulative|gauge|histogram", "counter: counted here; cumulative: a total as scraped" },
     { "value", TSN_CK_TEXT, SERIES(value), 0, 0, "", NULL, "path of the number; empty: 1 an event" },
-    { "labels", TSN_CK_PAIRS, SERIES(labels), 0, 0, "", NULL, "label: path" },
+    { "labels", TSN_CK_PAIRS, SERIES(labels), 0, 0, "", NULL, "label: path (names with dots between, a number for an item of a list, \\ before a dot in a name)" },
     { "constants", TSN_CK_PAIRS, SERIES(constants), 0, 0, "", NULL, "label: text" },
     { "buckets", TSN_CK_TEXTS, SERIES(bucket_texts), 0, 0, "", NULL, "histogram: upper bounds, ascending" },
 };

@@ -209,6 +209,14 @@ static enum tsn_sample_kind kind_by_name(const struct span *name)
                : TSN_GAUGE;
 }
 
+/* The builder looks through all labels for each; far beyond the limit that is not to be begun. */
+static bool few_enough(struct tsn_ingest *in, size_t count)
+{
+    enum { FAR_TOO_MANY = 4 * MAX_LABELS };
+
+    return count <= FAR_TOO_MANY || refuse(in, "limit", "a series of %zu labels; at most %d", count, MAX_LABELS);
+}
+
 /* Labels left as JSON by the fast path: read exactly, once per memo entry. */
 static bool raw_label_pairs(struct tsn_ingest *in, const struct span *raw)
 {
@@ -216,6 +224,8 @@ static bool raw_label_pairs(struct tsn_ingest *in, const struct span *raw)
 
     if (tsn_json_parse(&in->labels_json, raw->data, raw->len, &error) != TSN_OK)
         return refuse(in, "json", "labels: %s", error.message);
+    if (!few_enough(in, in->labels_json.nodes.items[0].count))
+        return false;
     tsn_json_foreach(&in->labels_json.nodes.items[0], n) {
         if (n->kind == TSN_JSON_NULL)
             continue;
@@ -241,6 +251,8 @@ static bool avro_labels(struct tsn_ingest *in, const struct tsn_avro_node *map)
             tsn_labels_builder_setn(&in->builder, n->key, n->key_len, n->text, n->text_len);
         return true;
     }
+    if (!few_enough(in, map->count))
+        return false;
     if (tsn_avro_map_open(map, &in->label_nodes, &error) != TSN_OK)
         return refuse(in, "avro", "labels: %s", error.message);
     for (size_t i = 0; i < in->label_nodes.len; i++) {
@@ -255,6 +267,8 @@ static bool metric_resolve(struct tsn_ingest *in, const struct event *e, enum ts
                            struct tsn_u128 key, struct series **out)
 {
     tsn_labels_builder_reset(&in->builder);
+    if (!few_enough(in, e->pair_count))
+        return false;
     if (e->raw_labels.data && !raw_label_pairs(in, &e->raw_labels))
         return false;
     if (e->avro_labels && !avro_labels(in, e->avro_labels))

@@ -25,6 +25,13 @@ bool refuse(struct tsn_ingest *in, const char *reason, const char *fmt, ...)
     return false;
 }
 
+/* As many values as an Avro record may have (80 MB), so that a record of 10 MB cannot take 200 MB. */
+static void open_json(struct tsn_json *json)
+{
+    tsn_json_init(json);
+    json->max_nodes = 2000000;
+}
+
 /* ---- life --------------------------------------------------------------------------------- */
 
 struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, struct tsn_error *error)
@@ -49,8 +56,8 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     tsn_map_init(&in->by_id);
     tsn_labels_builder_init(&in->builder);
     tsn_buf_init(&in->key);
-    tsn_json_init(&in->json);
-    tsn_json_init(&in->labels_json);
+    open_json(&in->json);
+    open_json(&in->labels_json);
     in->line_book = lines_new();
     mappings_set_up(in);
     if (!avro_inputs_set_up(in, error))
@@ -376,11 +383,11 @@ void ingest_trim(struct tsn_ingest *in)
         tsn_vec_release(&in->pairs);
     if (in->json.nodes.cap > KEEP) {
         tsn_json_release(&in->json);
-        tsn_json_init(&in->json);
+        open_json(&in->json);
     }
     if (in->labels_json.nodes.cap > KEEP) {
         tsn_json_release(&in->labels_json);
-        tsn_json_init(&in->labels_json);
+        open_json(&in->labels_json);
     }
 }
 

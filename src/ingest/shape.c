@@ -21,7 +21,7 @@
 #include <string.h>
 
 /* Twice the members of a log event; beyond, the exact path is as good. */
-enum { MAX_SHAPES = 8, MAX_STEPS = 40, MAX_LITERAL = 2048, RELEARN = 64 };
+enum { MAX_SHAPES = 8, MAX_STEPS = 40, MAX_MEMBERS = 100, MAX_LITERAL = 2048, RELEARN = 64 };
 
 enum role { ROLE_NONE, ROLE_TIME, ROLE_NAME, ROLE_LABELS, ROLE_VALUE, ROLE_KIND, ROLE_MS, ROLE_PATTERNS, ROLE_FIELD };
 enum value_type { VALUE_STRING, VALUE_NUMBER, VALUE_LABELS };
@@ -188,7 +188,7 @@ void shapes_learn(struct shapes *shapes, enum tsn_input_type type, const struct 
     struct shape *s;
 
     shapes->slow++;
-    if (!roles || object->kind != TSN_JSON_OBJECT || (shapes->slow > RELEARN && shapes->slow % RELEARN))
+    if (!roles || object->kind != TSN_JSON_OBJECT || object->count > MAX_MEMBERS || (shapes->slow > RELEARN && shapes->slow % RELEARN))
         return;
     s = tsn_calloc(1, sizeof *s);
     if (!build(s, roles, object, data, len) || (type == TSN_INPUT_METRICS && !has_role(s, ROLE_NAME))) {

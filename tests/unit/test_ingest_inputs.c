@@ -463,6 +463,41 @@ static void test_signatures(void **state)
     close_world(&w);
 }
 
+static void test_hostile_size(void **state)
+{
+    struct tsn_buf b = TSN_BUF_INIT;
+    struct world w;
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, NULL);
+    assign(&w, METRICS, 0, NULL);
+    for (int extra = 0; extra < 2; extra++) { /* 2,000,000 values are read, one more is not */
+        tsn_buf_reset(&b);
+        tsn_buf_printf(&b, "{\"name\":\"temperature\",\"value\":1,\"timestamp\":%lld,\"x\":[0", (long long)T0);
+        for (int i = 0; i < 2000000 - 6 + extra; i++)
+            tsn_buf_puts(&b, ",0");
+        tsn_buf_puts(&b, "]}");
+        feed_buf(&w, METRICS, &b);
+        assert_int_equal(stats_of(&w).dead_letters, extra);
+    }
+    close_at(&w, T0);
+    assert_string_equal(w.closed->dead[0].reason, "json");
+    assert_non_null(strstr(w.closed->dead[0].error, "more values"));
+    assert_int_equal(w.closed->dead[0].full_len, b.len);
+    for (int labels = 0; labels < 2; labels++) { /* a great many members, a great many labels: linear time */
+        tsn_buf_reset(&b);
+        tsn_buf_printf(&b, "{\"name\":\"temperature\",\"value\":1,\"timestamp\":%lld%s", (long long)T0, labels ? ",\"labels\":{\"a\":\"b\"" : "");
+        for (int i = 0; i < 300000; i++)
+            tsn_buf_printf(&b, ",\"k%d\":%s", i, labels ? "\"v\"" : "null");
+        tsn_buf_puts(&b, labels ? "}}" : "}");
+        feed_buf(&w, METRICS, &b);
+        feed_buf(&w, METRICS, &b);
+        assert_int_equal(stats_of(&w).limit_labels, labels ? 2 : 0);
+    }
+    tsn_buf_release(&b);
+    close_world(&w);
+}
+
 static void test_hostile_lines(void **state)
 {
     static const char rules[] = "groups: [{name: g, rules: [{alert: A, expr: log_templates_discovered_total}]}]";
@@ -504,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_mapped_times),
         cmocka_unit_test(test_mapped_avro),
         cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_hostile_size),
         cmocka_unit_test(test_hostile_lines),
     };
 
