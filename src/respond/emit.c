@@ -141,42 +141,48 @@ static int compare_held(const void *a, const void *b)
                   (*(struct tsn_held *const *)b)->in.pub.incident_id);
 }
 
-struct tsn_held **tsn_respond_sorted(const struct tsn_respond *r)
+/* Held incidents by id, all or those the running input has changed. Caller frees the array. */
+static struct tsn_held **sorted(const struct tsn_respond *r, bool dirty_only, size_t *count)
 {
-    struct tsn_held **all = tsn_calloc(r->incidents.count, sizeof *all);
+    struct tsn_held **all;
     size_t n = 0;
 
+    *count = 0;
     tsn_map_foreach(&r->incidents, e)
-        all[n++] = e->value;
+        *count += !dirty_only || ((struct tsn_held *)e->value)->dirty;
+    all = tsn_calloc(*count, sizeof *all);
+    tsn_map_foreach(&r->incidents, e)
+        if (!dirty_only || ((struct tsn_held *)e->value)->dirty)
+            all[n++] = e->value;
     if (n)
         qsort(all, n, sizeof *all, compare_held);
     return all;
 }
 
+struct tsn_held **tsn_respond_sorted(const struct tsn_respond *r)
+{
+    size_t n;
+
+    return sorted(r, false, &n);
+}
+
 void tsn_respond_flush(struct tsn_respond *r, struct tsn_effects *effects)
 {
-    struct tsn_held **all;
-    bool any = false;
+    size_t n;
+    struct tsn_held **changed = sorted(r, true, &n);
 
-    tsn_map_foreach(&r->incidents, e)
-        any = any || ((struct tsn_held *)e->value)->dirty;
-    if (!any)
-        return;
-    all = tsn_respond_sorted(r);
-    for (size_t i = 0; i < r->incidents.count; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct tsn_effect *e;
         int64_t due = TSN_TIME_NONE;
 
-        if (!all[i]->dirty)
-            continue;
-        tsn_respond_due(r, &all[i]->in, &due);
-        all[i]->in.pub.escalate_at_ms = due;
-        all[i]->dirty = false;
-        e = add(effects, TSN_EFFECT_SAVE, &all[i]->in.pub);
+        tsn_respond_due(r, &changed[i]->in, &due);
+        changed[i]->in.pub.escalate_at_ms = due;
+        changed[i]->dirty = changed[i]->due_known = false;
+        e = add(effects, TSN_EFFECT_SAVE, &changed[i]->in.pub);
         e->record = tsn_alloc(sizeof *e->record);
-        tsn_respond_incident_copy(e->record, &all[i]->in);
+        tsn_respond_incident_copy(e->record, &changed[i]->in);
     }
-    tsn_free(all);
+    tsn_free(changed);
 }
 
 void tsn_respond_forget(struct tsn_respond *r, struct tsn_held *h, struct tsn_effects *effects)

@@ -109,7 +109,7 @@ enum tsn_err tsn_respond_restore(struct tsn_respond *r, struct tsn_respond_incid
     h->in = *incident;
     memset(incident, 0, sizeof *incident);
     hold(r, h);
-    r->all_down = tsn_respond_all_down(r);
+    r->restored = true;
     return TSN_OK;
 }
 

@@ -7,6 +7,10 @@
 struct tsn_held {
     struct tsn_respond_incident in;
     bool dirty; /* changed by the running input */
+    /* Its next timer, as long as nothing changes (dirty): a turn asks all of them. */
+    bool due_known;
+    int due; /* enum tsn_due */
+    int64_t due_ms;
 };
 
 struct tsn_respond {
@@ -17,6 +21,7 @@ struct tsn_respond {
     struct tsn_respond_position position;
     struct tsn_respond_counters counters;
     bool all_down; /* every core service has a firing outage alert */
+    bool restored; /* incidents were added since all_down was computed */
 };
 
 /* severity.c */

@@ -136,11 +136,13 @@ static size_t mark_down(const struct tsn_policy *policy, const struct tsn_incide
     size_t fresh = 0;
 
     for (size_t i = 0; i < in->alert_count; i++) {
-        const struct tsn_service *service = service_of(policy, in->alerts[i].labels);
+        const struct tsn_service *service;
         size_t at;
 
-        if (in->alerts[i].state != TSN_ALERT_FIRING || !service || !service->core ||
-            !is_outage(policy, in->alerts[i].labels))
+        if (in->alerts[i].state != TSN_ALERT_FIRING || !is_outage(policy, in->alerts[i].labels))
+            continue;
+        service = service_of(policy, in->alerts[i].labels);
+        if (!service || !service->core)
             continue;
         at = (size_t)(service - policy->services.items);
         fresh += !down[at];

@@ -89,6 +89,16 @@ static void climb(struct tsn_respond *r, struct tsn_held *h, int64_t due_ms, int
     tsn_respond_page(r, h, in->level, false, now_ms, reason, effects);
 }
 
+static enum tsn_due held_due(const struct tsn_respond *r, struct tsn_held *h, int64_t *due_ms)
+{
+    if (h->dirty || !h->due_known) {
+        h->due = tsn_respond_due(r, &h->in, &h->due_ms);
+        h->due_known = true;
+    }
+    *due_ms = h->due_ms;
+    return (enum tsn_due)h->due;
+}
+
 /* The held incident that is due first, by due time, then id. NULL: none by now_ms. */
 static struct tsn_held *first_due(const struct tsn_respond *r, int64_t now_ms, enum tsn_due *kind, int64_t *due_ms)
 {
@@ -97,7 +107,7 @@ static struct tsn_held *first_due(const struct tsn_respond *r, int64_t now_ms, e
     tsn_map_foreach(&r->incidents, e) {
         struct tsn_held *h = e->value;
         int64_t at;
-        enum tsn_due k = tsn_respond_due(r, &h->in, &at);
+        enum tsn_due k = held_due(r, h, &at);
 
         if (k == TSN_DUE_NONE || at > now_ms ||
             (first && (at > *due_ms || (at == *due_ms && strcmp(h->in.pub.incident_id,
@@ -121,6 +131,9 @@ void tsn_respond_advance(struct tsn_respond *r, int64_t now_ms, struct tsn_effec
     if (now_ms > r->position.clock_ms)
         r->position.clock_ms = now_ms;
     now_ms = r->position.clock_ms;
+    if (r->restored)
+        r->all_down = tsn_respond_all_down(r);
+    r->restored = false;
     while ((h = first_due(r, now_ms, &kind, &due_ms)) != NULL) {
         if (kind == TSN_DUE_FORGET)
             tsn_respond_forget(r, h, effects);
