@@ -81,7 +81,7 @@ static void check_placement(struct check *c, const struct tsn_rule_set *set)
         }
     c->invalid |= refused > 0;
     if (!refused)
-        say(c, YES, "stream", "", "all %zu rules can run on a stream: %zu by %s, %zu on one partition each%s%s", rules, rules - global - pinned,
+        say(c, YES, "stream", "", "%zu of %zu can run on a stream: %zu by %s, %zu on one partition each%s%s", rules, rules, rules - global - pinned,
             c->config->detect.shard_label, global + pinned, first_global ? ", e.g. " : "", first_global ? first_global : "");
 }
 
@@ -99,7 +99,7 @@ static void check_set(struct check *c, const struct tsn_rule_set *set, size_t fi
     tsn_format_duration(window, c->window_ms);
     tsn_lint_run(set, &options, &findings);
     say(c, findings.len ? WARN : YES, "rules", findings.len ? "tocsin check rules FILE… shows them" : "",
-        "%zu file%s, %zu rules, longest window %s, %zu finding%s of lint", files, files == 1 ? "" : "s", rules, window, findings.len,
+        "%zu file%s, %zu rule%s, longest window %s, %zu finding%s of lint", files, files == 1 ? "" : "s", rules, rules == 1 ? "" : "s", window, findings.len,
         findings.len == 1 ? "" : "s");
     tsn_lint_findings_release(&findings);
     check_placement(c, set);
