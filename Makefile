@@ -1,11 +1,11 @@
 # Tocsin: one program, three stages. Targets:
 #
 #   make demo               the main job on this machine: mock broker, private Redis, a day in four minutes
-#   make test               every test there is, with ASan and UBSan (none needs Kafka or Redis yet)
+#   make test               every test there is, with ASan and UBSan; starts a Kafka, a registry and a Redis of its own
 #   make all                build/tocsin (release)
 #   make unit               unit, golden, property and fuzz-corpus tests alone (fast)
 #   make sim SEED=1 SEEDS=1000   the simulator: the whole spine under crashes, aborts and rebalances
-#   make soak               the kill matrix on a real broker, whole (not written yet)
+#   make soak               the kill matrix on a real broker, whole
 #   make bench              figures against references in the same run, tables and plots in build/bench
 #   make check-conformance  what needs ../shared and promtool 3
 #   make fuzz TARGET=x MUTATIONS=100000   seeded mutations of a target's corpus under the sanitizers

@@ -63,7 +63,12 @@ static void check_placement(struct check *c, const struct tsn_rule_set *set)
     size_t global = 0, pinned = 0, rules = 0, refused = 0;
     const char *value, *why = "", *first_global = NULL;
 
-    for (size_t g = 0; g < set->group_count; g++)
+    for (size_t g = 0; g < set->group_count; g++) {
+        if (set->groups[g].interval_ms % 1000 != 0) {
+            say(c, NO, "stream", "interval: whole seconds", "%s:%u: group %s: its interval is no multiple of 1s", set->groups[g].file,
+                set->groups[g].at.line, set->groups[g].name);
+            refused++;
+        }
         for (size_t r = 0; r < set->groups[g].rule_count; r++, rules++) {
             const struct tsn_rule *rule = &set->groups[g].rules[r];
             enum tsn_placement place;
@@ -79,6 +84,7 @@ static void check_placement(struct check *c, const struct tsn_rule_set *set)
             pinned += place == TSN_PLACE_PINNED;
             first_global = first_global || place != TSN_PLACE_GLOBAL ? first_global : rule->name;
         }
+    }
     c->invalid |= refused > 0;
     if (!refused)
         say(c, YES, "stream", "", "%zu of %zu can run on a stream: %zu by %s, %zu on one partition each%s%s", rules, rules, rules - global - pinned,

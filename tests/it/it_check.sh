@@ -52,6 +52,9 @@ config future.yaml.conf "$TOCSIN_IT_KAFKA" redis://127.0.0.1:1/0 "$TOCSIN_IT_REG
 sed -i 's/omninode.yaml/future.yaml/' "$dir/future.yaml.conf"
 expect 3 "a rule that needs the future outweighs an absent Redis" check future.yaml.conf
 has "FAIL  stream    future.yaml:5: Ahead" "FAIL  redis"
+printf 'groups:\n- name: g\n  interval: 1500ms\n  rules:\n  - alert: A\n    expr: up == 0\n' >"$dir/future.yaml"
+expect 3 "an interval between panes" check future.yaml.conf
+has "FAIL  stream    future.yaml:2: group g: its interval is no multiple of 1s"
 printf 'groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up ==\n' >"$dir/future.yaml"
 expect 3 "a broken rule file" check future.yaml.conf
 has "FAIL  rules     future.yaml:5:"
