@@ -16,6 +16,7 @@ enum {
     LEAD_SCRAPES = 600,   /* sent ahead of INGEST, a partition, of 5 kB on average … */
     LEAD_LINES = 8000,    /* … and of 0.3 kB */
     LOOK_EVERY = 50,      /* events between two looks at the stages */
+    READY_MS = 6000,      /* for the stages to join their groups; below idle_timeout, so that no partition is idle when it begins */
     NAP_MS = 5, FLUSH_MS = 30000
 };
 
@@ -78,11 +79,24 @@ static size_t service_of(const char *key)
     return i;
 }
 
+/* The pace begins when somebody listens. */
+static void wait_for_stages(struct feed *f, struct tsn_app_stats *stats)
+{
+    for (int waited_ms = 0; waited_ms < READY_MS && !atomic_load(&f->stop); waited_ms += NAP_MS) {
+        tsn_app_get_stats(f->app, stats);
+        if (stats->ingest.ready && stats->detect.ready)
+            return;
+        nap_ms(NAP_MS);
+    }
+}
+
 static enum tsn_err send_all(struct feed *f, struct tsn_producer *producer, struct tsn_app_stats *stats, struct tsn_error *error)
 {
-    int64_t sent[TSN_DEMO_TOPICS][8] = { { 0 } }, began_ns = tsn_mono_now().ns;
+    int64_t sent[TSN_DEMO_TOPICS][8] = { { 0 } }, began_ns;
     struct tsn_demo_event e;
 
+    wait_for_stages(f, stats);
+    began_ns = tsn_mono_now().ns;
     while (!atomic_load(&f->stop) && tsn_demo_next(f->demo, &e)) {
         int32_t partition = partition_of(f, e.topic, service_of(e.key));
 

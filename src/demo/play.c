@@ -116,14 +116,16 @@ static void show_status(struct play *p)
 {
     struct demo_status s = { .event_time_ms = p->stats->detect.watermark_ms, .events = atomic_load(&p->feed.events),
                              .series = p->stats->detect.series, .firing = (uint64_t)p->firing, .open = (uint64_t)p->open };
+    int64_t sent_ms;
 
     if (s.event_time_ms == TSN_TIME_NONE)
         return;
+    sent_ms = atomic_load(&p->feed.event_time_ms);
     if (older_than(p->rate_ns, 1000)) {
-        if (p->rate_ns && p->rate_ms != TSN_TIME_NONE)
-            p->sim_per_s = (double)(s.event_time_ms - p->rate_ms) * 1e6 / (double)(tsn_mono_now().ns - p->rate_ns);
+        if (p->rate_ns)
+            p->sim_per_s = (double)(sent_ms - p->rate_ms) * 1e6 / (double)(tsn_mono_now().ns - p->rate_ns);
         p->rate_ns = tsn_mono_now().ns;
-        p->rate_ms = s.event_time_ms;
+        p->rate_ms = sent_ms;
     }
     s.sim_per_s = p->sim_per_s;
     pthread_mutex_lock(&p->feed.lock);
@@ -223,7 +225,6 @@ static enum tsn_err start(struct play *p, struct tsn_error *error)
 static void play_out(struct play *p, const sigset_t *signals, struct tsn_error *error)
 {
     p->began_ns = p->news_ns = tsn_mono_now().ns;
-    p->rate_ms = TSN_TIME_NONE;
     while (!turn(p, signals, error) && !p->interrupted && !over(p))
         continue;
     feed_stop(&p->feed);

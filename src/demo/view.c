@@ -237,7 +237,8 @@ static void print_gauges(const struct demo_view *v, const struct demo_status *s)
 
 void demo_view_caption(struct demo_view *v, const char *caption)
 {
-    if (v->json || !caption || caption == v->caption)
+    /* They begin with the hour: one that was overtaken is not told again. */
+    if (v->json || !caption || (v->caption && strcmp(caption, v->caption) <= 0))
         return;
     clear_status(v);
     printf("%s---- %s ----%s\n", paint(v, BOLD), caption, paint(v, PLAIN));
