@@ -40,7 +40,7 @@ class Person:
 
 
 def wait_rows(person, n):
-    end = time.time() + 20
+    end = time.time() + 60
     while len(person.rows() or []) < n and time.time() < end:
         time.sleep(0.1)
     return person.rows()

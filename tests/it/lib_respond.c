@@ -36,7 +36,7 @@ void world_init(struct world *w, const char *name, const char *redis_url, int sl
     w->name = name ? tsn_strdup(name) : tsn_it_name("respond");
     tsn_buf_printf(&text,
                    "kafka: { bootstrap.servers: \"%s\", session.timeout.ms: 3000 }\n"
-                   "redis: { url: \"%s\", key_prefix: \"%s:\", command_timeout: 1s }\n"
+                   "redis: { url: \"%s\", key_prefix: \"%s:\", command_timeout: 5s }\n"
                    "topics: { prefix: \"%s.\" }\n"
                    "respond: { mode: %s, redis_grace: 1s }\n"
                    "worker: { slot: %d, group_prefix: \"%s.\" }\n",
@@ -194,7 +194,7 @@ static size_t lines_of(const char *text)
 
 void world_assert_events(struct world *w)
 {
-    int64_t until = tsn_it_now_ms() + 40000;
+    int64_t until = tsn_it_now_ms() + 90000;
     const char *want = tsn_buf_str(&w->expected);
     char *got = world_events(w);
 
