@@ -58,6 +58,7 @@ struct tsn_detect_stats {
     uint64_t series_limit_hits, transitions, series;
     int64_t watermark_ms;  /* least unit time; TSN_TIME_NONE before any */
     int64_t rule_set;      /* in force */
+    uint64_t leaps;        /* times a unit left out steps because its time leapt by more than 7 days at once */
     uint64_t unknown_refs; /* samples whose series was never announced: a hole in the log */
     uint64_t refill_mismatches; /* takeovers whose refill did not meet the checkpoint's clocks: samples and
                                    state disagree; the checkpoint's hold */

@@ -10,6 +10,10 @@
 
 #include <string.h>
 
+/* Time that leaps further than this at once (a first record stamped 1970, a topic silent for weeks) is not stepped
+ * through: 7 days are 40,320 steps of 15 s, some seconds of work; 50 years would be hours. */
+#define MAX_LEAP_MS (INT64_C(7) * 24 * 3600 * 1000)
+
 /* A declaration comes from the log; more partitions than Kafka could hold is a damaged record. */
 enum { MAX_INPUT_PARTITIONS = 100000 };
 
@@ -170,7 +174,17 @@ static struct topic_time time_of(const struct input_topic *topic)
     return time;
 }
 
-static void advance_unit(const struct tsn_detect *d, const struct topic_time *times, struct unit *unit)
+static void leap(struct tsn_detect *d, struct unit *unit)
+{
+    int64_t *from_ms = unit->last_step_ms == TSN_TIME_NONE ? &unit->start_ms : &unit->last_step_ms;
+
+    if (unit->time_ms < TSN_TIME_NONE + MAX_LEAP_MS || *from_ms >= unit->time_ms - MAX_LEAP_MS)
+        return;
+    *from_ms = unit->time_ms - MAX_LEAP_MS;
+    d->stats.leaps += unit->here;
+}
+
+static void advance_unit(struct tsn_detect *d, const struct topic_time *times, struct unit *unit)
 {
     int64_t least_ms = INT64_MAX, idle_ms = TSN_TIME_NONE, now_ms;
     bool active = false;
@@ -189,8 +203,10 @@ static void advance_unit(const struct tsn_detect *d, const struct topic_time *ti
         return;
     if (unit->time_ms == TSN_TIME_NONE && (unit->start_ms == TSN_TIME_NONE || now_ms < unit->start_ms))
         unit->start_ms = now_ms;
-    if (now_ms > unit->time_ms)
-        unit->time_ms = now_ms;
+    if (now_ms <= unit->time_ms)
+        return;
+    unit->time_ms = now_ms;
+    leap(d, unit);
 }
 
 void tsn_detect_advance(struct tsn_detect *d)

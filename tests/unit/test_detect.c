@@ -249,6 +249,23 @@ static void test_absent_of_what_never_was(void **state)
     world_stop(&w);
 }
 
+/* One record stamped 1970 must not cost fifty years of steps. */
+static void test_leap(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Up, expr: 'up > 0'}" END, 0);
+    gauge(&w, "up{service=\"a\"}", 0, 1);
+    tick(&w, -5 * S);
+    gauge(&w, "up{service=\"a\"}", T0, 1);
+    tick(&w, T0);
+    assert_int_equal(stats(&w).leaps, 1);
+    assert_true(stats(&w).steps < 50000);
+    assert_string_equal(tsn_buf_str(&w.lines), "+0 Up inactive>firing {alertname=\"Up\", service=\"a\"} 1 since +0\n");
+    world_stop(&w);
+}
+
 static void test_one_idle_partition_holds_nothing(void **state)
 {
     struct world w;
@@ -518,7 +535,7 @@ int main(void)
         cmocka_unit_test(test_for_and_keep_firing), cmocka_unit_test(test_recording_rules),
         cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_first_burst_fires),
         cmocka_unit_test(test_counter_ttl),         cmocka_unit_test(test_absent_in_silence),
-        cmocka_unit_test(test_absent_of_what_never_was),
+        cmocka_unit_test(test_absent_of_what_never_was), cmocka_unit_test(test_leap),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
         cmocka_unit_test(test_end_reasons),         cmocka_unit_test(test_switch),
