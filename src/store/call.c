@@ -89,7 +89,7 @@ enum tsn_err store_reply_error(const char *shown, const redisReply *reply, struc
 {
     enum tsn_err code = TSN_ERR_INTERNAL;
     bool retriable = false;
-    size_t len = reply->len < 300 ? tsn_utf8_valid_prefix(reply->str, reply->len) : 300;
+    size_t len = tsn_utf8_valid_prefix(reply->str, reply->len < 300 ? (size_t)reply->len : 300);
 
     for (size_t i = 0; i < TSN_ARRAY_LEN(reply_errors); i++) {
         size_t n = strlen(reply_errors[i].word);
