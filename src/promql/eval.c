@@ -357,8 +357,8 @@ void tsn_result_release(struct tsn_result *result)
     tsn_result_init(result);
 }
 
-static struct eval make_eval(const struct tsn_storage *storage, const struct tsn_eval_options *options,
-                             int64_t start_ms, int64_t end_ms, struct tsn_error *error)
+struct eval tsn_eval_make(const struct tsn_storage *storage, const struct tsn_eval_options *options,
+                          int64_t start_ms, int64_t end_ms, struct tsn_error *error)
 {
     struct eval ev = { .storage = storage, .error = error };
 
@@ -398,7 +398,7 @@ enum tsn_err tsn_eval_instant(const struct tsn_query *query, const struct tsn_st
                               const struct tsn_eval_options *options, struct tsn_result *result,
                               struct tsn_error *error)
 {
-    struct eval ev = make_eval(storage, options, at_ms, at_ms, error);
+    struct eval ev = tsn_eval_make(storage, options, at_ms, at_ms, error);
     const struct tsn_expr *root = tsn_expr_unwrap(query->root);
     struct vec v = { 0 };
     struct mat m = { 0 };
@@ -427,7 +427,7 @@ enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_stor
                             int64_t end_ms, int64_t step_ms, const struct tsn_eval_options *options,
                             struct tsn_result *result, struct tsn_error *error)
 {
-    struct eval ev = make_eval(storage, options, start_ms, end_ms, error);
+    struct eval ev = tsn_eval_make(storage, options, start_ms, end_ms, error);
     const struct tsn_expr *root = tsn_expr_unwrap(query->root);
     struct tsn_map by_id;
     struct mat m = { 0 };

@@ -76,24 +76,27 @@ static double extreme_of(const double *values, size_t count, bool greatest)
     return best;
 }
 
+double tsn_aggregate_values(enum tsn_aggop op, double *values, size_t count, double param)
+{
+    switch (op) {
+    case TSN_AGG_SUM: return tsn_sum_of(values, count);
+    case TSN_AGG_AVG: return tsn_mean_of(values, count);
+    case TSN_AGG_MIN: return extreme_of(values, count, false);
+    case TSN_AGG_MAX: return extreme_of(values, count, true);
+    case TSN_AGG_COUNT:
+    case TSN_AGG_COUNT_VALUES: return (double)count;
+    case TSN_AGG_GROUP: return 1;
+    case TSN_AGG_STDVAR: return tsn_variance_of(values, count);
+    case TSN_AGG_STDDEV: return sqrt(tsn_variance_of(values, count));
+    case TSN_AGG_QUANTILE: return tsn_quantile(param, values, count);
+    default: return 0;
+    }
+}
+
 static double reduce(enum tsn_aggop op, const struct group *g, double param)
 {
-    size_t count = g->members.len;
-    double *values = values_of(g), result = 0;
+    double *values = values_of(g), result = tsn_aggregate_values(op, values, g->members.len, param);
 
-    switch (op) {
-    case TSN_AGG_SUM: result = tsn_sum_of(values, count); break;
-    case TSN_AGG_AVG: result = tsn_mean_of(values, count); break;
-    case TSN_AGG_MIN: result = extreme_of(values, count, false); break;
-    case TSN_AGG_MAX: result = extreme_of(values, count, true); break;
-    case TSN_AGG_COUNT:
-    case TSN_AGG_COUNT_VALUES: result = (double)count; break;
-    case TSN_AGG_GROUP: result = 1; break;
-    case TSN_AGG_STDVAR: result = tsn_variance_of(values, count); break;
-    case TSN_AGG_STDDEV: result = sqrt(tsn_variance_of(values, count)); break;
-    case TSN_AGG_QUANTILE: result = tsn_quantile(param, values, count); break;
-    default: break;
-    }
     tsn_free(values);
     return result;
 }

@@ -108,19 +108,19 @@ static bool drops_name(const struct tsn_expr *e)
     return !tsn_binop_is_comparison(e->u.binary.op) || e->u.binary.return_bool;
 }
 
-/* Labels of a pair's result: the many side's, shaped by the matching, with included labels of one. */
-static struct tsn_labels *result_labels(const struct tsn_expr *e, const struct tsn_labels *many,
-                                        const struct tsn_labels *one)
+struct tsn_labels *tsn_join_labels(const struct tsn_expr *e, const struct tsn_labels *many,
+                                   const struct tsn_labels *one, bool nameless)
 {
+    bool drop = drops_name(e) || nameless;
     struct tsn_labels_builder b;
     struct tsn_labels *out;
 
     if (e->u.binary.card == TSN_CARD_ONE_TO_ONE)
         return tsn_labels_project(many, e->u.binary.match_labels, e->u.binary.match_label_count, e->u.binary.on,
-                                  drops_name(e));
+                                  drop);
     tsn_labels_builder_init(&b);
     tsn_labels_builder_from(&b, many);
-    for (uint32_t i = 0; i < many->count && drops_name(e); i++)
+    for (uint32_t i = 0; i < many->count && drop; i++)
         if (tsn_label_is_metadata(many->items[i].name))
             tsn_labels_builder_del(&b, many->items[i].name);
     for (uint32_t i = 0; i < e->u.binary.include_label_count; i++) {
@@ -184,7 +184,7 @@ static enum tsn_err pair(struct eval *ev, const struct tsn_expr *e, const struct
                              "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
     if (e->u.binary.return_bool)
         value = keep ? 1 : 0;
-    labels = result_labels(e, many->labels, one->labels);
+    labels = tsn_join_labels(e, many->labels, one->labels, false);
     /* Twice the same labels from one key is an error even where the comparison filters one of them. */
     identity[1] = labels->id;
     if (e->u.binary.card != TSN_CARD_ONE_TO_ONE && tsn_map_put(used, identity, sizeof identity, ev)) {

@@ -66,9 +66,8 @@ static bool regression(const struct win *w, int64_t at_ms, enum tsn_function_id 
     return true;
 }
 
-/* One window to one number; false: no output. param: the scalar argument, if any. */
-static bool window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
-                         double *out)
+bool tsn_window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
+                      double *out)
 {
     struct tsn_fold f = tsn_fold_window(w->samples, w->count, m->start_ms, m->range_ms);
     bool counter = id == TSN_FN_RATE || id == TSN_FN_INCREASE;
@@ -116,7 +115,7 @@ static enum tsn_err over_windows(struct eval *ev, const struct tsn_expr *e, int6
     for (size_t i = 0; i < m.len && !err; i++) {
         double value;
 
-        if (window_value(id, &m.items[i], &m, at_ms, param, &value))
+        if (tsn_window_value(id, &m.items[i], &m, at_ms, param, &value))
             tsn_vec_elem(out, keeps_name ? tsn_labels_ref(m.items[i].labels) : tsn_labels_drop_name(m.items[i].labels),
                          at_ms, value);
     }
@@ -133,7 +132,7 @@ static double round_to(double v, double nearest)
     return floor(v * inverse + 0.5) / inverse;
 }
 
-static double math_value(enum tsn_function_id id, double v, double a, double b)
+double tsn_math_value(enum tsn_function_id id, double v, double a, double b)
 {
     switch (id) {
     case TSN_FN_ABS: return fabs(v);
@@ -167,7 +166,7 @@ static double math_value(enum tsn_function_id id, double v, double a, double b)
     }
 }
 
-static bool is_date(enum tsn_function_id id)
+bool tsn_function_is_date(enum tsn_function_id id)
 {
     return id == TSN_FN_DAY_OF_MONTH || id == TSN_FN_DAY_OF_WEEK || id == TSN_FN_DAY_OF_YEAR ||
            id == TSN_FN_DAYS_IN_MONTH || id == TSN_FN_HOUR || id == TSN_FN_MINUTE || id == TSN_FN_MONTH ||
@@ -181,7 +180,7 @@ static enum tsn_err elementwise(struct eval *ev, const struct tsn_expr *e, int64
     struct vec in = { 0 };
     enum tsn_err err = TSN_OK;
 
-    if (is_date(id) && e->u.call.arg_count == 0) {
+    if (tsn_function_is_date(id) && e->u.call.arg_count == 0) {
         tsn_vec_elem(out, tsn_labels_empty(), at_ms, tsn_date_part(id, floor((double)at_ms / 1000)));
         return TSN_OK;
     }
@@ -193,7 +192,7 @@ static enum tsn_err elementwise(struct eval *ev, const struct tsn_expr *e, int64
         in.len = in.len ? (tsn_vec_free(&in), 0) : 0;
     for (size_t i = 0; i < in.len && !err; i++)
         tsn_vec_elem(out, tsn_labels_drop_name(in.items[i].labels), at_ms,
-                     math_value(id, in.items[i].value, param[0], param[1]));
+                     tsn_math_value(id, in.items[i].value, param[0], param[1]));
     tsn_vec_free(&in);
     return err ? err : tsn_vec_unique(ev, out);
 }
@@ -216,7 +215,7 @@ static enum tsn_err timestamps(struct eval *ev, const struct tsn_expr *e, int64_
 
 /* Labels of the equality matchers whose label no later matcher names again; {} for anything but a
  * selector. Taken in turn: a!="x",a="y" gives a="y", as in Prometheus. */
-static struct tsn_labels *absent_labels(const struct tsn_expr *arg)
+struct tsn_labels *tsn_absent_labels(const struct tsn_expr *arg)
 {
     const struct tsn_expr *sel = tsn_expr_unwrap(arg);
     struct tsn_labels_builder b;
@@ -255,13 +254,13 @@ static enum tsn_err absent(struct eval *ev, const struct tsn_expr *e, int64_t at
                                                            : tsn_ev_matrix(ev, arg, at_ms, &m);
 
     if (!err && !v.len && !m.len)
-        tsn_vec_elem(out, absent_labels(arg), at_ms, 1);
+        tsn_vec_elem(out, tsn_absent_labels(arg), at_ms, 1);
     tsn_vec_free(&v);
     tsn_mat_free(&m);
     return err;
 }
 
-static int ascending(const void *a, const void *b)
+int tsn_elem_ascending(const void *a, const void *b)
 {
     const struct elem *x = a, *y = b;
 
@@ -272,12 +271,12 @@ static int ascending(const void *a, const void *b)
     return tsn_labels_compare(x->labels, y->labels);
 }
 
-static int descending(const void *a, const void *b)
+int tsn_elem_descending(const void *a, const void *b)
 {
     const struct elem *x = a, *y = b;
 
     if (isnan(x->value) || isnan(y->value) || x->value == y->value)
-        return ascending(a, b);
+        return tsn_elem_ascending(a, b);
     return x->value > y->value ? -1 : 1;
 }
 
@@ -341,11 +340,31 @@ static const struct tsn_expr *text_arg(const struct tsn_expr *e, uint32_t i)
     return tsn_expr_unwrap(e->u.call.args[i]);
 }
 
+struct tsn_labels *tsn_label_replaced(const struct tsn_expr *e, const struct tsn_regex *regex,
+                                      struct tsn_labels *labels)
+{
+    const struct tsn_expr *dst = text_arg(e, 1), *repl = text_arg(e, 2), *src = text_arg(e, 3);
+    const struct tsn_label *from = tsn_labels_find(labels, src->u.string.text, src->u.string.len);
+    struct tsn_buf value = TSN_BUF_INIT;
+    struct tsn_labels_builder b;
+    struct tsn_labels *changed = NULL;
+
+    if (tsn_regex_expand(regex, from ? from->value : "", from ? from->value_len : 0, repl->u.string.text,
+                         repl->u.string.len, &value)) {
+        tsn_labels_builder_init(&b);
+        tsn_labels_builder_from(&b, labels);
+        tsn_labels_builder_setn(&b, dst->u.string.text, dst->u.string.len, tsn_buf_str(&value), value.len);
+        changed = tsn_labels_builder_finish(&b);
+        tsn_labels_builder_release(&b);
+    }
+    tsn_buf_release(&value);
+    return changed ? changed : tsn_labels_ref(labels);
+}
+
 static enum tsn_err label_replace(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
 {
-    const struct tsn_expr *dst = text_arg(e, 1), *repl = text_arg(e, 2), *src = text_arg(e, 3), *re = text_arg(e, 4);
+    const struct tsn_expr *dst = text_arg(e, 1), *re = text_arg(e, 4);
     struct tsn_regex *regex = tsn_regex_new(re->u.string.text, re->u.string.len, NULL);
-    struct tsn_labels_builder b;
     enum tsn_err err;
 
     if (!regex)
@@ -357,30 +376,44 @@ static enum tsn_err label_replace(struct eval *ev, const struct tsn_expr *e, int
                              dst->u.string.text);
     }
     err = tsn_ev_vector(ev, e->u.call.args[0], at_ms, out);
-    tsn_labels_builder_init(&b);
     for (size_t i = 0; i < out->len && !err; i++) {
-        const struct tsn_label *from =
-            tsn_labels_find(out->items[i].labels, src->u.string.text, src->u.string.len);
-        struct tsn_buf value = TSN_BUF_INIT;
+        struct tsn_labels *changed = tsn_label_replaced(e, regex, out->items[i].labels);
 
-        if (tsn_regex_expand(regex, from ? from->value : "", from ? from->value_len : 0, repl->u.string.text,
-                             repl->u.string.len, &value)) {
-            tsn_labels_builder_from(&b, out->items[i].labels);
-            tsn_labels_builder_setn(&b, dst->u.string.text, dst->u.string.len, tsn_buf_str(&value), value.len);
-            tsn_labels_unref(out->items[i].labels);
-            out->items[i].labels = tsn_labels_builder_finish(&b);
-        }
-        tsn_buf_release(&value);
+        tsn_labels_unref(out->items[i].labels);
+        out->items[i].labels = changed;
     }
-    tsn_labels_builder_release(&b);
     tsn_regex_free(&regex);
     return err ? err : tsn_vec_unique(ev, out);
 }
 
-static enum tsn_err label_join(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+struct tsn_labels *tsn_label_joined(const struct tsn_expr *e, struct tsn_labels *labels)
 {
     const struct tsn_expr *dst = text_arg(e, 1), *sep = text_arg(e, 2);
+    struct tsn_buf value = TSN_BUF_INIT;
     struct tsn_labels_builder b;
+    struct tsn_labels *joined;
+
+    for (uint32_t a = 3; a < e->u.call.arg_count; a++) {
+        const struct tsn_expr *name = text_arg(e, a);
+        const struct tsn_label *l = tsn_labels_find(labels, name->u.string.text, name->u.string.len);
+
+        if (a > 3)
+            tsn_buf_append(&value, sep->u.string.text, sep->u.string.len);
+        if (l)
+            tsn_buf_append(&value, l->value, l->value_len);
+    }
+    tsn_labels_builder_init(&b);
+    tsn_labels_builder_from(&b, labels);
+    tsn_labels_builder_setn(&b, dst->u.string.text, dst->u.string.len, tsn_buf_str(&value), value.len);
+    joined = tsn_labels_builder_finish(&b);
+    tsn_labels_builder_release(&b);
+    tsn_buf_release(&value);
+    return joined;
+}
+
+static enum tsn_err label_join(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+{
+    const struct tsn_expr *dst = text_arg(e, 1);
     enum tsn_err err;
 
     if (!dst->u.string.len || !tsn_utf8_valid(dst->u.string.text, dst->u.string.len))
@@ -392,26 +425,12 @@ static enum tsn_err label_join(struct eval *ev, const struct tsn_expr *e, int64_
             return tsn_error_set(ev->error, TSN_ERR_INVALID, "invalid source label name in label_join(): %s",
                                  text_arg(e, a)->u.string.text);
     err = tsn_ev_vector(ev, e->u.call.args[0], at_ms, out);
-    tsn_labels_builder_init(&b);
     for (size_t i = 0; i < out->len && !err; i++) {
-        struct tsn_buf value = TSN_BUF_INIT;
+        struct tsn_labels *joined = tsn_label_joined(e, out->items[i].labels);
 
-        for (uint32_t a = 3; a < e->u.call.arg_count; a++) {
-            const struct tsn_expr *name = text_arg(e, a);
-            const struct tsn_label *l = tsn_labels_find(out->items[i].labels, name->u.string.text, name->u.string.len);
-
-            if (a > 3)
-                tsn_buf_append(&value, sep->u.string.text, sep->u.string.len);
-            if (l)
-                tsn_buf_append(&value, l->value, l->value_len);
-        }
-        tsn_labels_builder_from(&b, out->items[i].labels);
-        tsn_labels_builder_setn(&b, dst->u.string.text, dst->u.string.len, tsn_buf_str(&value), value.len);
         tsn_labels_unref(out->items[i].labels);
-        out->items[i].labels = tsn_labels_builder_finish(&b);
-        tsn_buf_release(&value);
+        out->items[i].labels = joined;
     }
-    tsn_labels_builder_release(&b);
     return err ? err : tsn_vec_unique(ev, out);
 }
 
@@ -440,7 +459,7 @@ enum tsn_err tsn_ev_call(struct eval *ev, const struct tsn_expr *e, int64_t at_m
     case TSN_FN_SORT_DESC:
         err = tsn_ev_vector(ev, e->u.call.args[0], at_ms, out);
         if (out->len)
-            qsort(out->items, out->len, sizeof *out->items, f->id == TSN_FN_SORT ? ascending : descending);
+            qsort(out->items, out->len, sizeof *out->items, f->id == TSN_FN_SORT ? tsn_elem_ascending : tsn_elem_descending);
         return err;
     case TSN_FN_TIMESTAMP: return timestamps(ev, e, at_ms, out);
     case TSN_FN_VECTOR:

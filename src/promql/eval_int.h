@@ -60,4 +60,31 @@ struct tsn_labels *tsn_labels_project(const struct tsn_labels *labels, const cha
 /* *keep: for a comparison, its truth; false for the trim operators, which give floats nothing. */
 double tsn_binop_apply(enum tsn_binop op, double a, double b, bool *keep);
 
+/* ---- shared with the plans ---------------------------------------------------------------- */
+
+/* Options with defaults filled in, and the times. */
+struct eval tsn_eval_make(const struct tsn_storage *storage, const struct tsn_eval_options *options, int64_t start_ms,
+                          int64_t end_ms, struct tsn_error *error);
+/* One window to one number; false: no output. param: the scalar argument, if any. Of m only the
+ * times are read. */
+bool tsn_window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
+                      double *out);
+/* abs() and all that look at one number. */
+double tsn_math_value(enum tsn_function_id id, double v, double a, double b);
+bool tsn_function_is_date(enum tsn_function_id id);
+/* sum and all that give one number a group. count > 0; may reorder the values. */
+double tsn_aggregate_values(enum tsn_aggop op, double *values, size_t count, double param);
+/* What absent() of arg is labelled with. Fresh reference, like the next three. */
+struct tsn_labels *tsn_absent_labels(const struct tsn_expr *arg);
+struct tsn_labels *tsn_label_replaced(const struct tsn_expr *e, const struct tsn_regex *regex,
+                                      struct tsn_labels *labels);
+struct tsn_labels *tsn_label_joined(const struct tsn_expr *e, struct tsn_labels *labels);
+/* Labels of a pair's result: the many side's, shaped by the matching, with included labels of one.
+ * nameless: without the name whatever the operator does. */
+struct tsn_labels *tsn_join_labels(const struct tsn_expr *e, const struct tsn_labels *many,
+                                   const struct tsn_labels *one, bool nameless);
+/* qsort orders of sort() and sort_desc(). */
+int tsn_elem_ascending(const void *a, const void *b);
+int tsn_elem_descending(const void *a, const void *b);
+
 #endif

@@ -72,6 +72,25 @@ static int by_upper(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Stable, so that equal bounds add in the order they came; nearly sorted and few as a rule. */
+static void sort_buckets(struct tsn_bucket *buckets, size_t count)
+{
+    enum { FEW = 64 };
+
+    if (count > FEW) {
+        qsort(buckets, count, sizeof *buckets, by_upper);
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        struct tsn_bucket b = buckets[i];
+        size_t at = i;
+
+        for (; at && buckets[at - 1].upper > b.upper; at--)
+            buckets[at] = buckets[at - 1];
+        buckets[at] = b;
+    }
+}
+
 /* Sorts and adds up equal bounds. Returns the new count, 0 if the last bound is not +Inf. */
 static size_t merge_buckets(struct tsn_bucket *buckets, size_t count)
 {
@@ -79,7 +98,7 @@ static size_t merge_buckets(struct tsn_bucket *buckets, size_t count)
 
     if (!count)
         return 0;
-    qsort(buckets, count, sizeof *buckets, by_upper);
+    sort_buckets(buckets, count);
     if (!isinf(buckets[count - 1].upper) || buckets[count - 1].upper < 0)
         return 0;
     for (size_t i = 1; i < count; i++) {
