@@ -33,6 +33,7 @@ struct tsn_detect_options {
     int64_t counter_ttl_ms; /* 0: 2 h */
     int64_t lookback_ms;    /* 0: 5 m */
     size_t max_series;      /* 0: 2,000,000 */
+    bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
     const struct tsn_labels *external_labels; /* borrowed; may be NULL */
     const char *external_url;                 /* borrowed; may be NULL */
 };

@@ -14,6 +14,7 @@
 #define TOCSIN_DETECT_INT_H
 
 #include "tocsin/detect.h"
+#include "tocsin/plan.h"
 
 #define TSN_PANE_MS INT64_C(1000)
 #define TSN_MINUTE_MS INT64_C(60000)
@@ -54,7 +55,8 @@ struct series {
     bool derived; /* written by a rule */
     bool listed;  /* on the list of series with open panes or a running ttl */
     bool queued;  /* on the list of counters to save */
-    TSN_VEC(struct tsn_sample) samples; /* sorted by time, unique */
+    struct tsn_samples samples; /* what its plans read */
+    struct tsn_plan_series *plan; /* its handle in the store's plans; NULL: no rule set in force */
     TSN_VEC(struct open_pane) panes;    /* sorted by pane */
     struct life life;                   /* the current one */
     TSN_VEC(struct life) ended;         /* former ones inside the windows, by birth */
@@ -78,6 +80,7 @@ struct series_store {
     struct tsn_map by_name; /* metric name → struct series_list */
     struct series_list all;
     struct series_list open; /* deltas: open panes or a ttl to watch */
+    struct tsn_plans *plans; /* of the rules in force, over these series */
 };
 
 void tsn_series_forget_holders(struct series *s);
@@ -87,6 +90,14 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
 void tsn_store_sweep(struct series_store *store, bool (*gone)(const struct series *, void *), void *arg);
 void tsn_store_init(struct series_store *store);
 void tsn_store_release(struct series_store *store);
+/* Which series a plan sees: those of the partition's own shard, or all. */
+enum { TSN_SCOPE_OWN, TSN_SCOPE_ALL };
+/* Takes the plans (of no series yet), and gives back the former ones' memory. NULL: none. */
+void tsn_store_set_plans(struct series_store *store, struct tsn_plans *plans);
+/* The store's plans read the series from now on, if they do not yet. */
+void tsn_store_plan_series(struct series_store *store, struct series *s);
+/* Plans that stood at this very time before look again: its samples changed. */
+void tsn_store_touch(struct series_store *store, struct series *s);
 /* Keeps order; of two samples of one time the greater bit pattern stays. */
 void tsn_series_insert(struct series *s, int64_t ts_ms, double value);
 /* As a head block appends: false if there is a later sample, or another value of the same time. */
@@ -135,6 +146,7 @@ struct rule_run {
     uint64_t evaluations, errors, last_count;
     bool ever_matched;
     char *last_error;
+    struct tsn_plan *plan; /* borrowed from the store's plans; NULL where the unit is not */
 };
 
 struct group_run {

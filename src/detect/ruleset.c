@@ -250,8 +250,34 @@ static void free_units(struct unit *units, uint32_t count)
     tsn_free(units);
 }
 
+/* How a plan's unit sees the series; groups of one query offset step at the same times. */
+static void plan_group(struct tsn_detect *d, const struct unit *unit, uint32_t g)
+{
+    const struct tsn_group *group = &d->set->groups[g];
+    uint32_t scope = unit->place < 0 ? TSN_SCOPE_OWN : TSN_SCOPE_ALL;
+
+    for (size_t r = 0; r < group->rule_count; r++)
+        d->groups[g].rules[r]->plan = unit->here ? tsn_plans_add(d->store.plans, group->rules[r].query, scope,
+                                                                 (uint32_t)group->query_offset_ms)
+                                                 : NULL;
+}
+
+/* Plans of the set in force; then the series are attached again. */
+static void attach_all(struct tsn_detect *d)
+{
+    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms };
+
+    tsn_store_set_plans(&d->store, tsn_plans_new(&options));
+    for (uint32_t u = 0; u < d->unit_count; u++)
+        for (uint32_t g = 0; g < d->units[u].group_count; g++)
+            plan_group(d, &d->units[u], d->units[u].groups[g]);
+    for (size_t i = 0; i < d->store.all.len; i++)
+        tsn_detect_attach_series(d, d->store.all.items[i]);
+}
+
 void tsn_detect_release_set(struct tsn_detect *d)
 {
+    tsn_store_set_plans(&d->store, NULL);
     free_groups(d->set, d->groups);
     free_units(d->units, d->unit_count);
     d->groups = NULL;
@@ -287,6 +313,8 @@ void tsn_detect_attach_series(struct tsn_detect *d, struct series *s)
         s->units = tsn_reallocarray(s->units, s->unit_count + 1, sizeof *s->units);
         s->units[s->unit_count++] = u;
     }
+    if (s->unit_count) /* what no unit reads no plan selects */
+        tsn_store_plan_series(&d->store, s);
 }
 
 bool tsn_detect_install_set(struct tsn_detect *d, int64_t number)
@@ -298,8 +326,7 @@ bool tsn_detect_install_set(struct tsn_detect *d, int64_t number)
         d->set = d->versions.items[i].set;
         d->set_number = d->stats.rule_set = number;
         build(d);
-        for (size_t s = 0; s < d->store.all.len; s++)
-            tsn_detect_attach_series(d, d->store.all.items[s]);
+        attach_all(d);
         return true;
     }
     if (number >= 0)
@@ -477,8 +504,7 @@ static void switch_set(struct tsn_detect *d, const struct rule_version *version,
     }
     free_groups(was.set, was.groups);
     free_units(was.units, was.unit_count);
-    for (size_t i = 0; i < d->store.all.len; i++)
-        tsn_detect_attach_series(d, d->store.all.items[i]);
+    attach_all(d);
     tsn_detect_close_to_horizon(d);
 }
 

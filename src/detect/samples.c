@@ -239,6 +239,8 @@ void tsn_detect_take_samples(struct tsn_detect *d, const struct tsn_batch *b)
         take_point(d, w, &b->points[i]);
     for (size_t i = 0; i < b->delta_count; i++)
         take_delta(d, w, &b->deltas[i]);
+    if (b->point_count && d->store.plans)
+        tsn_plans_changed(d->store.plans);
 }
 
 /* ---- marks -------------------------------------------------------------------------------- */
@@ -255,7 +257,10 @@ void tsn_detect_take_mark(struct tsn_detect *d, const struct tsn_batch *b, int64
 
 void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_ms)
 {
-    if (!tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms) || s->queued)
+    if (!tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
+        return;
+    tsn_store_touch(&d->store, s);
+    if (s->queued)
         return;
     s->queued = true;
     tsn_vec_push(&d->changed, s);

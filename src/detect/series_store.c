@@ -26,8 +26,32 @@ void tsn_series_forget_holders(struct series *s)
     tsn_vec_release(&s->by);
 }
 
-static void series_free(struct series *s)
+void tsn_store_set_plans(struct series_store *store, struct tsn_plans *plans)
 {
+    for (size_t i = 0; i < store->all.len; i++)
+        store->all.items[i]->plan = NULL;
+    tsn_plans_free(&store->plans);
+    store->plans = plans;
+}
+
+void tsn_store_plan_series(struct series_store *store, struct series *s)
+{
+    uint32_t scopes = 1u << TSN_SCOPE_ALL | (s->own ? 1u << TSN_SCOPE_OWN : 0);
+
+    if (store->plans && !s->plan)
+        s->plan = tsn_plans_series_add(store->plans, s->labels, &s->samples, scopes);
+}
+
+void tsn_store_touch(struct series_store *store, struct series *s)
+{
+    if (s->plan)
+        tsn_plans_touch(store->plans, s->plan);
+}
+
+static void series_free(struct series_store *store, struct series *s)
+{
+    if (s->plan)
+        tsn_plans_series_remove(store->plans, s->plan);
     tsn_series_forget_holders(s);
     tsn_labels_unref(s->labels);
     tsn_vec_release(&s->samples);
@@ -40,8 +64,9 @@ static void series_free(struct series *s)
 
 void tsn_store_release(struct series_store *store)
 {
+    tsn_store_set_plans(store, NULL);
     for (size_t i = 0; i < store->all.len; i++)
-        series_free(store->all.items[i]);
+        series_free(store, store->all.items[i]);
     tsn_map_foreach(&store->by_name, e) {
         struct series_list *list = e->value;
 
@@ -116,7 +141,7 @@ void tsn_store_sweep(struct series_store *store, bool (*gone)(const struct serie
             continue;
         }
         tsn_map_del(&store->by_id, &s->labels->id, sizeof s->labels->id);
-        series_free(s);
+        series_free(store, s);
     }
     store->all.len = kept;
 }
@@ -147,10 +172,13 @@ void tsn_series_insert(struct series *s, int64_t ts_ms, double value)
     if (at && s->samples.items[at - 1].ts_ms == ts_ms) {
         double *old = &s->samples.items[at - 1].value;
 
-        if (tsn_double_bits(value) > tsn_double_bits(*old))
+        if (tsn_double_bits(value) > tsn_double_bits(*old)) {
             *old = value;
+            s->samples.edits++;
+        }
         return;
     }
+    s->samples.edits += at < s->samples.len;
     tsn_vec_push(&s->samples, sample);
     memmove(s->samples.items + at + 1, s->samples.items + at,
             (s->samples.len - 1 - at) * sizeof *s->samples.items);
@@ -188,10 +216,12 @@ static void insert_birth(struct series *s, int64_t pane_ms)
 {
     size_t at = upper_bound(s, pane_ms);
 
-    if (at && s->samples.items[at - 1].ts_ms == pane_ms && tsn_is_stale(s->samples.items[at - 1].value))
+    if (at && s->samples.items[at - 1].ts_ms == pane_ms && tsn_is_stale(s->samples.items[at - 1].value)) {
         s->samples.items[at - 1].value = 0;
-    else
+        s->samples.edits++;
+    } else {
         tsn_series_insert(s, pane_ms, 0);
+    }
 }
 
 /* The marker goes where the ttl ran out, before any later pane is folded. */
@@ -286,6 +316,7 @@ void tsn_series_trim(struct series *s, int64_t before_ms)
         return;
     memmove(s->samples.items, s->samples.items + old, (s->samples.len - old) * sizeof *s->samples.items);
     s->samples.len -= old;
+    s->samples.trimmed += (uint32_t)old;
 }
 
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms)

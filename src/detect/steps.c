@@ -1,5 +1,5 @@
 /*
- * steps: one step of one unit. Rules in file order, each by the evaluator over the partition's
+ * steps: one step of one unit. Rules in file order, each by its plan over the partition's
  * series; what a rule gives goes back into the series as rule_eval.h does it (the two must agree:
  * tests/unit/test_detect.c compares them).
  *
@@ -77,6 +77,7 @@ static bool write_derived(struct tsn_detect *d, struct series *s, int64_t ts_ms,
 {
     if (!tsn_series_append(s, ts_ms, value))
         return false;
+    tsn_store_touch(&d->store, s);
     if (s->dirty_ms == TSN_TIME_NONE)
         tsn_vec_push(&d->dirty, s);
     if (s->dirty_ms == TSN_TIME_NONE || ts_ms < s->dirty_ms)
@@ -163,6 +164,18 @@ static enum tsn_err evaluate(const struct query_env *env, const struct tsn_query
                                         .end_ms = env->at_ms };
     enum tsn_err err = tsn_eval_instant(query, &env->storage, env->at_ms, &options, out, error);
 
+    return err ? err : tsn_rule_vector_of(out, env->at_ms, error);
+}
+
+/* By the rule's plan: the same answer, to the bit. */
+static enum tsn_err evaluate_rule(const struct query_env *env, const struct rule_run *run, struct tsn_result *out,
+                                  struct tsn_error *error)
+{
+    enum tsn_err err;
+
+    if (env->d->opt.naive || !run->plan)
+        return evaluate(env, run->rule->query, out, error);
+    err = tsn_plan_step(run->plan, &env->storage, env->at_ms, env->d->floor_ms, out, error);
     return err ? err : tsn_rule_vector_of(out, env->at_ms, error);
 }
 
@@ -272,7 +285,7 @@ static void run_rule(struct tsn_detect *d, const struct rule_step *step, struct 
     run->evaluations++;
     d->step_mark++;
     tsn_result_init(&result);
-    if (evaluate(&query, run->rule->query, &result, &error)) {
+    if (evaluate_rule(&query, run, &result, &error)) {
         rule_failed(d, run, error.message);
     } else {
         run->last_count = result.vector_len;

@@ -154,6 +154,7 @@ static void drop_minute(struct series *s, int64_t minute)
     for (size_t i = 0; i < s->samples.len; i++)
         if (tsn_minute_of(s->samples.items[i].ts_ms) != minute)
             s->samples.items[kept++] = s->samples.items[i];
+    s->samples.edits += kept != s->samples.len;
     s->samples.len = kept;
     kept = 0;
     for (size_t i = 0; i < s->minutes.len; i++)

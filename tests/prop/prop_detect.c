@@ -5,7 +5,8 @@
  *   - a takeover at every place of the log: checkpoint, restore into a new DETECT, refill, go on; the
  *     transitions must be those of the undisturbed run, byte for byte;
  *   - takeovers of takeovers, at random places, to the end;
- *   - logs without lateness or switches against the sequential reference.
+ *   - logs without lateness or switches against the sequential reference;
+ *   - rules by plans and by the naive evaluator: the same transitions and state, byte for byte.
  * A failure prints its seed; SEED=n SEEDS=m in the environment runs others.
  */
 #include <setjmp.h>
@@ -203,15 +204,20 @@ static void free_log(struct maker *m)
 
 /* ---- DETECT with its state topic ---------------------------------------------------------- */
 
-static struct tsn_detect *new_detect(void)
+static struct tsn_detect *new_detect_by(bool naive)
 {
     struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = TTL_MS,
-                                           .lookback_ms = LOOKBACK_MS };
+                                           .lookback_ms = LOOKBACK_MS, .naive = naive };
     struct tsn_detect *d = tsn_detect_new(&options);
 
     for (size_t i = 0; i < TSN_ARRAY_LEN(rule_sets); i++)
         tsn_detect_add_rule_set(d, (int64_t)i, world_rules(rule_sets[i]));
     return d;
+}
+
+static struct tsn_detect *new_detect(void)
+{
+    return new_detect_by(false);
 }
 
 /* The compacted topic: key → last value, in order of the last write. */
@@ -455,11 +461,53 @@ static void test_same_as_reference(void **state)
     }
 }
 
+/* All that comes out over a log: transitions, and state at every fifth record. */
+static void run_log(const struct log *log, bool naive, struct tsn_buf *text)
+{
+    struct tsn_detect *d = new_detect_by(naive);
+
+    for (size_t i = 0; i < log->records.len; i++) {
+        struct tsn_detect_output out = { 0 };
+
+        apply_one(d, &log->records.items[i], text);
+        if (i % 5 == 0)
+            tsn_detect_checkpoint(d, log->records.items[i].offset + 1, &out);
+        for (size_t k = 0; k < out.state.len; k++) {
+            tsn_buf_printf(text, "%s ", out.state.items[k].key);
+            tsn_buf_append(text, out.state.items[k].value, out.state.items[k].value_len);
+            tsn_buf_putc(text, '\n');
+        }
+        tsn_detect_output_release(&out);
+    }
+    tsn_detect_free(&d);
+}
+
+static void test_plans_give_what_the_naive_evaluator_gives(void **state)
+{
+    TSN_UNUSED(state);
+    for (uint64_t n = 0; n < seeds(12); n++) {
+        struct tsn_buf plans = TSN_BUF_INIT, naive = TSN_BUF_INIT;
+        struct maker m;
+
+        rng_state = seed_of(n);
+        make_log(&m, NULL, 200);
+        run_log(&m.log, false, &plans);
+        run_log(&m.log, true, &naive);
+        assert_true(plans.len > 0);
+        if (plans.len != naive.len || memcmp(plans.data, naive.data, plans.len) != 0)
+            fail_msg("seed %llu: plans and naive evaluator differ", (unsigned long long)seed_of(n));
+        tsn_buf_release(&plans);
+        tsn_buf_release(&naive);
+        free_log(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_as_reference),
         cmocka_unit_test(test_takeover_everywhere),
+        cmocka_unit_test(test_plans_give_what_the_naive_evaluator_gives),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
