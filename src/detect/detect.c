@@ -27,7 +27,7 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
     TSN_ASSERT(d->opt.partition_count > 0);
     tsn_store_init(&d->store);
     d->set_number = -1;
-    d->floor_ms = TSN_TIME_NONE;
+    d->floor_ms = d->needless_ms = TSN_TIME_NONE;
     d->stats.watermark_ms = TSN_TIME_NONE;
     d->stats.rule_set = -1;
     return d;
@@ -62,6 +62,8 @@ void tsn_detect_free(struct tsn_detect **detect)
     free_values(&d->restored_alerts);
     free_values(&d->restored_marks);
     tsn_map_release(&d->written_keys);
+    tsn_map_release(&d->unit_lists);
+    tsn_vec_release(&d->unit_list);
     tsn_store_release(&d->store);
     tsn_free(d);
     *detect = NULL;

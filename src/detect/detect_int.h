@@ -60,7 +60,7 @@ struct series {
     TSN_VEC(struct open_pane) panes;    /* sorted by pane */
     struct life life;                   /* the current one */
     TSN_VEC(struct life) ended;         /* former ones inside the windows, by birth */
-    uint32_t *units;                    /* indexes of units that read it */
+    const uint32_t *units;              /* indexes of units that read it; shared */
     uint32_t unit_count;
     uint32_t refs;             /* short names of writers that stand for it, rules that write it */
     uint64_t mark;             /* derived: the rule and step that wrote it last */
@@ -109,6 +109,8 @@ bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms);
 /* Takeover: folds the refilled panes of restored lives that ended by ts_ms, and marks their ends. */
 void tsn_series_rebase(struct series *s, int64_t ts_ms, int64_t ttl_ms);
 void tsn_series_trim(struct series *s, int64_t before_ms);
+/* Makes place for `more` samples: drops those at or before before_ms first, grows by little. */
+void tsn_series_room(struct series *s, size_t more, int64_t before_ms);
 /* Newest sample at or before ts within the lookback, not stale. */
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms);
 
@@ -209,6 +211,9 @@ struct tsn_detect {
     uint32_t unit_count;
     bool alerts_read; /* some selector can read ALERTS or ALERTS_FOR_STATE */
     int64_t floor_ms; /* what lies at or before it is forgotten: raised by switches, saved */
+    int64_t needless_ms; /* what lies at or before it no unit reads, as of the last step */
+    struct tsn_map unit_lists;     /* lists of units that read a series → the list */
+    TSN_VEC(uint32_t) unit_list;   /* scratch */
     uint64_t step_mark;
     uint64_t trimmed_at; /* steps at the last trim */
     struct mark mark;

@@ -58,22 +58,28 @@ static bool may_be_alerts(const struct tsn_expr *selector)
     return true;
 }
 
+/* A window looks back over its range; why an alert ended is found over the lookback in any case. */
+static void reach_selector(const struct tsn_expr *e, int64_t back_ms, struct reach *reach)
+{
+    back_ms += reach->outer_ms + e->u.selector.offset_ms;
+    reach->longest_ms = back_ms > reach->longest_ms ? back_ms : reach->longest_ms;
+    reach->any_selector = true;
+    reach->alerts |= may_be_alerts(e);
+}
+
 /* How far before a step the samples of an expression may lie. A subquery's first point may stand up
  * to a step before its range. */
 static void find_reach(const struct tsn_expr *e, struct reach *reach)
 {
-    int64_t outer = reach->outer_ms, back, step_ms;
+    int64_t outer = reach->outer_ms, step_ms;
 
     switch (e->kind) {
     case TSN_EXPR_SELECTOR:
-        back = outer + e->u.selector.offset_ms + reach->lookback_ms;
-        reach->longest_ms = back > reach->longest_ms ? back : reach->longest_ms;
-        reach->any_selector = true;
-        reach->alerts |= may_be_alerts(e);
+        reach_selector(e, reach->lookback_ms, reach);
         break;
     case TSN_EXPR_MATRIX:
-        reach->outer_ms = outer + e->u.matrix.range_ms;
-        find_reach(e->u.matrix.selector, reach);
+        reach_selector(tsn_expr_unwrap(e->u.matrix.selector),
+                       e->u.matrix.range_ms > reach->lookback_ms ? e->u.matrix.range_ms : reach->lookback_ms, reach);
         break;
     case TSN_EXPR_SUBQUERY:
         step_ms = e->u.subquery.step_ms > 0 ? e->u.subquery.step_ms : TSN_MINUTE_MS;
@@ -250,34 +256,12 @@ static void free_units(struct unit *units, uint32_t count)
     tsn_free(units);
 }
 
-/* How a plan's unit sees the series; groups of one query offset step at the same times. */
-static void plan_group(struct tsn_detect *d, const struct unit *unit, uint32_t g)
-{
-    const struct tsn_group *group = &d->set->groups[g];
-    uint32_t scope = unit->place < 0 ? TSN_SCOPE_OWN : TSN_SCOPE_ALL;
-
-    for (size_t r = 0; r < group->rule_count; r++)
-        d->groups[g].rules[r]->plan = unit->here ? tsn_plans_add(d->store.plans, group->rules[r].query, scope,
-                                                                 (uint32_t)group->query_offset_ms)
-                                                 : NULL;
-}
-
-/* Plans of the set in force; then the series are attached again. */
-static void attach_all(struct tsn_detect *d)
-{
-    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms };
-
-    tsn_store_set_plans(&d->store, tsn_plans_new(&options));
-    for (uint32_t u = 0; u < d->unit_count; u++)
-        for (uint32_t g = 0; g < d->units[u].group_count; g++)
-            plan_group(d, &d->units[u], d->units[u].groups[g]);
-    for (size_t i = 0; i < d->store.all.len; i++)
-        tsn_detect_attach_series(d, d->store.all.items[i]);
-}
+static void forget_lists(struct tsn_detect *d);
 
 void tsn_detect_release_set(struct tsn_detect *d)
 {
     tsn_store_set_plans(&d->store, NULL);
+    forget_lists(d);
     free_groups(d->set, d->groups);
     free_units(d->units, d->unit_count);
     d->groups = NULL;
@@ -298,23 +282,72 @@ static bool unit_reads(const struct unit *unit, const struct series *s)
     return false;
 }
 
+/* Many series are read by the same units: one copy of each list there is. */
+static const uint32_t *shared_list(struct tsn_detect *d)
+{
+    size_t bytes = d->unit_list.len * sizeof *d->unit_list.items;
+    void **list;
+
+    if (!bytes)
+        return NULL;
+    list = tsn_map_upsert(&d->unit_lists, d->unit_list.items, bytes, NULL);
+    if (!*list)
+        *list = tsn_memdup(d->unit_list.items, bytes);
+    return *list;
+}
+
+static void forget_lists(struct tsn_detect *d)
+{
+    for (size_t i = 0; i < d->store.all.len; i++) {
+        d->store.all.items[i]->units = NULL;
+        d->store.all.items[i]->unit_count = 0;
+    }
+    tsn_map_foreach(&d->unit_lists, e)
+        tsn_free(e->value);
+    tsn_map_clear(&d->unit_lists);
+}
+
 void tsn_detect_attach_series(struct tsn_detect *d, struct series *s)
 {
     const struct tsn_label *shard = tsn_labels_find(s->labels, d->opt.shard_label, strlen(d->opt.shard_label));
     int32_t home = tsn_partition_of(shard ? shard->value : "", shard ? shard->value_len : 0, d->opt.partition_count);
 
     s->own = s->derived || home == d->opt.partition;
-    tsn_free(s->units);
-    s->units = NULL;
-    s->unit_count = 0;
-    for (uint32_t u = 0; u < d->unit_count; u++) {
-        if (!unit_reads(&d->units[u], s))
-            continue;
-        s->units = tsn_reallocarray(s->units, s->unit_count + 1, sizeof *s->units);
-        s->units[s->unit_count++] = u;
-    }
+    d->unit_list.len = 0;
+    for (uint32_t u = 0; u < d->unit_count; u++)
+        if (unit_reads(&d->units[u], s))
+            tsn_vec_push(&d->unit_list, u);
+    s->unit_count = (uint32_t)d->unit_list.len;
+    s->units = shared_list(d);
     if (s->unit_count) /* what no unit reads no plan selects */
         tsn_store_plan_series(&d->store, s);
+}
+
+/* How a plan's unit sees the series; groups of one query offset step at the same times. */
+static void plan_group(struct tsn_detect *d, const struct unit *unit, uint32_t g)
+{
+    const struct tsn_group *group = &d->set->groups[g];
+    uint32_t scope = unit->place < 0 ? TSN_SCOPE_OWN : TSN_SCOPE_ALL;
+
+    for (size_t r = 0; r < group->rule_count; r++)
+        d->groups[g].rules[r]->plan = unit->here ? tsn_plans_add(d->store.plans, group->rules[r].query, scope,
+                                                                 (uint32_t)group->query_offset_ms)
+                                                 : NULL;
+}
+
+/* Plans of the set in force; then the series are attached again. */
+static void attach_all(struct tsn_detect *d)
+{
+    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms };
+
+    d->needless_ms = TSN_TIME_NONE; /* until the next step tells */
+    forget_lists(d);
+    tsn_store_set_plans(&d->store, tsn_plans_new(&options));
+    for (uint32_t u = 0; u < d->unit_count; u++)
+        for (uint32_t g = 0; g < d->units[u].group_count; g++)
+            plan_group(d, &d->units[u], d->units[u].groups[g]);
+    for (size_t i = 0; i < d->store.all.len; i++)
+        tsn_detect_attach_series(d, d->store.all.items[i]);
 }
 
 bool tsn_detect_install_set(struct tsn_detect *d, int64_t number)

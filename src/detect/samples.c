@@ -206,6 +206,7 @@ static void take_point(struct tsn_detect *d, const struct writer *w, const struc
         d->stats.late_dropped++;
         return;
     }
+    tsn_series_room(s, 1, d->needless_ms);
     tsn_series_insert(s, p->ts_ms, p->value);
     note_sample(d, s, p->ts_ms);
 }
@@ -257,6 +258,12 @@ void tsn_detect_take_mark(struct tsn_detect *d, const struct tsn_batch *b, int64
 
 void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_ms)
 {
+    size_t ready = 0;
+
+    while (ready < s->panes.len && s->panes.items[ready].pane_ms + TSN_PANE_MS <= ts_ms)
+        ready++;
+    if (ready)
+        tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), d->needless_ms);
     if (!tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
         return;
     tsn_store_touch(&d->store, s);

@@ -58,7 +58,6 @@ static void series_free(struct series_store *store, struct series *s)
     tsn_vec_release(&s->panes);
     tsn_vec_release(&s->ended);
     tsn_vec_release(&s->minutes);
-    tsn_free(s->units);
     tsn_free(s);
 }
 
@@ -205,6 +204,10 @@ bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta)
         at--;
     if (at && s->panes.items[at - 1].pane_ms == pane_ms)
         return tsn_fixed_add(&s->panes.items[at - 1].delta, delta);
+    if (s->panes.len == s->panes.cap) { /* one or two are the rule */
+        s->panes.cap = s->panes.cap * 2 + 1;
+        s->panes.items = tsn_reallocarray(s->panes.items, s->panes.cap, sizeof *s->panes.items);
+    }
     tsn_vec_push(&s->panes, pane);
     memmove(s->panes.items + at + 1, s->panes.items + at, (s->panes.len - 1 - at) * sizeof *s->panes.items);
     s->panes.items[at] = pane;
@@ -308,15 +311,36 @@ void tsn_series_rebase(struct series *s, int64_t ts_ms, int64_t ttl_ms)
     drop_panes(s, done);
 }
 
-void tsn_series_trim(struct series *s, int64_t before_ms)
+static void drop_oldest(struct series *s, size_t old)
 {
-    size_t old = upper_bound(s, before_ms);
-
-    if (!old || (old < 64 && old * 2 < s->samples.len)) /* moving few is not worth the copy */
+    if (!old)
         return;
     memmove(s->samples.items, s->samples.items + old, (s->samples.len - old) * sizeof *s->samples.items);
     s->samples.len -= old;
     s->samples.trimmed += (uint32_t)old;
+}
+
+void tsn_series_trim(struct series *s, int64_t before_ms)
+{
+    size_t old = upper_bound(s, before_ms);
+
+    if (old >= 64 || old * 2 >= s->samples.len) /* moving few is not worth the copy */
+        drop_oldest(s, old);
+}
+
+/* Most series hold a window's samples and no more: little slack. */
+void tsn_series_room(struct series *s, size_t more, int64_t before_ms)
+{
+    enum { SLACK = 4, SLACK_OF = 8 };
+
+    if (s->samples.len + more <= s->samples.cap)
+        return;
+    if (before_ms != TSN_TIME_NONE)
+        drop_oldest(s, upper_bound(s, before_ms));
+    if (s->samples.len + more <= s->samples.cap)
+        return;
+    s->samples.cap = s->samples.len + more + SLACK + s->samples.len / SLACK_OF;
+    s->samples.items = tsn_reallocarray(s->samples.items, s->samples.cap, sizeof *s->samples.items);
 }
 
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms)

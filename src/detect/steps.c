@@ -75,6 +75,7 @@ static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *u
 
 static bool write_derived(struct tsn_detect *d, struct series *s, int64_t ts_ms, double value)
 {
+    tsn_series_room(s, 1, d->needless_ms);
     if (!tsn_series_append(s, ts_ms, value))
         return false;
     tsn_store_touch(&d->store, s);
@@ -377,6 +378,7 @@ void tsn_detect_run_steps(struct tsn_detect *d, struct tsn_detect_output *out)
         if (first == UINT32_MAX)
             break;
         step_unit(d, first, when_ms, out);
+        d->needless_ms = d->refill_until ? TSN_TIME_NONE : tsn_detect_needless_ms(d);
         tsn_detect_trim(d);
     }
 }

@@ -153,7 +153,8 @@ void tsn_selector_attach(struct tsn_plans *plans, struct selector *sel, struct t
     sel->source = tsn_grow_zero(sel->source, &sel->source_cap, sel->slots.len, sizeof(*sel->source));
     sel->source[place.slot] = s->samples;
     sel->touched = ++plans->seq;
-    tsn_vec_push(&s->places, place);
+    s->places = tsn_reallocarray(s->places, s->place_count + 1, sizeof *s->places);
+    s->places[s->place_count++] = place;
 }
 
 static const struct tsn_matcher *pinned_metric(const struct tsn_expr *e)

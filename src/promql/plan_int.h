@@ -34,9 +34,9 @@ enum slot_state { SLOT_FREE, SLOT_LIVE, SLOT_DYING };
 
 struct slots {
     struct tsn_labels **labels; /* owned references */
-    struct tsn_labels **bare;   /* without the name; made when first shown */
+    struct tsn_labels **bare;   /* without the name; made when first shown, room up to bare_cap */
     uint8_t *state;
-    uint32_t len, cap; /* len: highest ever used + 1 */
+    uint32_t len, cap, bare_cap; /* len: highest ever used + 1 */
     uint32_t live;
     struct u32s free, added, removed;
 };
@@ -66,7 +66,8 @@ struct tsn_plan_series {
     const struct tsn_samples *samples;
     uint32_t scopes, index; /* index: in plans->series */
     bool odd;               /* has __type__ or __unit__: two may become one without them */
-    TSN_VEC(struct place) places;
+    uint32_t place_count;
+    struct place *places; /* where it stands: few, so exact */
 };
 
 /* Where a window stands in its series: absolute numbers of samples (position + trimmed). */

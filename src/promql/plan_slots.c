@@ -20,12 +20,10 @@ void *tsn_grow_zero(void *items, uint32_t *cap, uint32_t want, size_t item_size)
 
 static void slots_grow(struct slots *s)
 {
-    uint32_t cap[3] = { s->cap, s->cap, s->cap };
+    uint32_t cap = s->cap;
 
-    s->labels = tsn_grow_zero(s->labels, &cap[0], s->len + 1, sizeof(*s->labels));
-    s->bare = tsn_grow_zero(s->bare, &cap[1], s->len + 1, sizeof(*s->bare));
-    s->state = tsn_grow_zero(s->state, &cap[2], s->len + 1, sizeof *s->state);
-    s->cap = cap[0];
+    s->labels = tsn_grow_zero(s->labels, &cap, s->len + 1, sizeof(*s->labels));
+    s->state = tsn_grow_zero(s->state, &s->cap, s->len + 1, sizeof *s->state);
 }
 
 uint32_t tsn_slots_add(struct slots *s, struct tsn_labels *taken)
@@ -52,25 +50,36 @@ void tsn_slots_remove(struct slots *s, uint32_t slot)
     tsn_vec_push(&s->removed, slot);
 }
 
+/* A list longer than this was a start or a switch: its memory is given back. */
+enum { FEW = 4096 };
+
 void tsn_slots_settled(struct slots *s)
 {
     for (size_t i = 0; i < s->removed.len; i++) {
         uint32_t slot = s->removed.items[i];
 
         tsn_labels_unref(s->labels[slot]);
-        tsn_labels_unref(s->bare[slot]);
-        s->labels[slot] = s->bare[slot] = NULL;
+        s->labels[slot] = NULL;
+        if (slot < s->bare_cap) {
+            tsn_labels_unref(s->bare[slot]);
+            s->bare[slot] = NULL;
+        }
         s->state[slot] = SLOT_FREE;
         tsn_vec_push(&s->free, slot);
     }
     s->removed.len = s->added.len = 0;
+    if (s->added.cap > FEW)
+        tsn_vec_release(&s->added);
+    if (s->removed.cap > FEW)
+        tsn_vec_release(&s->removed);
 }
 
 void tsn_slots_release(struct slots *s)
 {
     for (uint32_t i = 0; i < s->len; i++) {
         tsn_labels_unref(s->labels[i]);
-        tsn_labels_unref(s->bare[i]);
+        if (i < s->bare_cap)
+            tsn_labels_unref(s->bare[i]);
     }
     tsn_free(s->labels);
     tsn_free(s->bare);
@@ -84,6 +93,7 @@ struct tsn_labels *tsn_slots_shown(struct slots *s, uint32_t slot, bool nameless
 {
     if (!nameless)
         return s->labels[slot];
+    s->bare = tsn_grow_zero(s->bare, &s->bare_cap, slot + 1, sizeof(*s->bare));
     if (!s->bare[slot])
         s->bare[slot] = tsn_labels_drop_name(s->labels[slot]);
     return s->bare[slot];
