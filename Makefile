@@ -9,7 +9,7 @@
 #   make bench              figures against references in the same run, tables and plots in build/bench
 #   make check-conformance  what needs ../shared and promtool 3
 #   make fuzz TARGET=x MUTATIONS=100000   seeded mutations of a target's corpus under the sanitizers
-#   make lint               layers, banned calls, formats of docker/
+#   make lint               what may include what, and what stands at the top
 #   make format             clang-format over what changed
 #   make install PREFIX=/usr/local
 #   make clean

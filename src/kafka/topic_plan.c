@@ -1,7 +1,7 @@
 /*
  * topic_plan: declared against found. See tocsin/kafka_admin.h.
  *
- * A pure function, so that every finding is tested without a broker. Counts follow what exists: `state` is created with
+ * A pure function, so that clusters of any size can be made up in its test. Counts follow what exists: `state` is created with
  * the partitions that `samples` has, not those it was declared with. What a single broker cannot give (three copies)
  * is lowered with a word, and min.insync.replicas with it, or nothing could be written.
  */
