@@ -323,7 +323,10 @@ static void add_source(struct tsn_demo *d, size_t index, enum source_kind kind, 
 
     *s = (struct source){ .kind = kind, .service = service, .random = seed * UINT64_C(0xd1342543de82ef95) + index };
     draw(s);
-    s->next_ms = (double)(d->start_ms - DEMO_DAY_MS) + first_ms + whole(between(s, 0, 1900));
+    first_ms += whole(between(s, 0, 1900));
+    if (kind == SOURCE_SCRAPE)
+        first_ms = whole(first_ms / 1000) * 1000; /* whole seconds: a rule test can say them */
+    s->next_ms = (double)(d->start_ms - DEMO_DAY_MS) + first_ms;
 }
 
 struct tsn_demo *tsn_demo_new(uint64_t seed, const char *scenario, struct tsn_error *error)

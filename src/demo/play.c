@@ -230,15 +230,22 @@ static void play_out(struct play *p, const sigset_t *signals, struct tsn_error *
     feed_stop(&p->feed);
 }
 
+static struct demo_end about(struct play *p)
+{
+    return (struct demo_end){ .scenario = p->opt->scenario, .broker = p->opt->brokers ? p->opt->brokers : "mock", .topics = p->cluster.prefix,
+                              .start_ms = tsn_demo_start_ms(p->demo), .end_ms = tsn_demo_end_ms(p->demo), .seed = p->opt->seed,
+                              .events = atomic_load(&p->feed.events), .interrupted = p->interrupted,
+                              .elapsed_s = (double)(tsn_mono_now().ns - p->began_ns) / 1e9 };
+}
+
 static enum tsn_err finish(struct play *p, bool *as_expected, const struct tsn_error *error)
 {
-    struct demo_end end = { .scenario = p->opt->scenario, .broker = p->opt->brokers ? p->opt->brokers : "mock", .seed = p->opt->seed,
-                            .events = atomic_load(&p->feed.events), .interrupted = p->interrupted,
-                            .elapsed_s = (double)(tsn_mono_now().ns - p->began_ns) / 1e9 };
+    struct demo_end end;
     struct tsn_demo_verdict v;
 
     if (error->code)
         return error->code;
+    end = about(p);
     tsn_demo_judge_verdict(p->judge, &v);
     *as_expected = !v.missing.len && !v.unexpected.len && !p->interrupted;
     demo_view_end(&p->view, &end, &v);
@@ -263,7 +270,7 @@ static void release(struct play *p)
 enum tsn_err tsn_demo_play(const struct tsn_demo_options *options, bool *as_expected, struct tsn_error *error)
 {
     struct play p = { .opt = options };
-    struct demo_end begin = { .scenario = options->scenario, .broker = options->brokers ? options->brokers : "mock", .seed = options->seed };
+    struct demo_end begin;
     sigset_t signals;
     enum tsn_err err;
 
@@ -279,7 +286,8 @@ enum tsn_err tsn_demo_play(const struct tsn_demo_options *options, bool *as_expe
     demo_view_init(&p.view, options->json);
     if ((p.demo = tsn_demo_new(options->seed, options->scenario, error)) && !demo_cluster_start(&p.cluster, options, error)) {
         p.judge = tsn_demo_judge_new(p.demo);
-        demo_view_begin(&p.view, &begin, tsn_demo_start_ms(p.demo), tsn_demo_end_ms(p.demo), options->speed);
+        begin = about(&p);
+        demo_view_begin(&p.view, &begin, options->speed);
         if (!start(&p, error)) {
             play_out(&p, &signals, error);
             tsn_app_stop(p.app);

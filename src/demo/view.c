@@ -137,6 +137,9 @@ static void json_summary(const struct demo_view *v, const struct demo_end *end, 
     tsn_buf_puts(&out, "{\"type\":\"summary\"");
     json_text(&out, "scenario", end->scenario);
     json_text(&out, "broker", end->broker);
+    json_text(&out, "topics", end->topics);
+    json_time(&out, "from", end->start_ms);
+    json_time(&out, "to", end->end_ms);
     tsn_buf_printf(&out, ",\"seed\":%llu,\"events\":%llu,\"alerts\":%llu,\"incidents\":%llu,\"elapsed_s\":%.3f,\"interrupted\":%s",
                    (unsigned long long)end->seed, (unsigned long long)end->events, (unsigned long long)v->alerts,
                    (unsigned long long)v->incidents, end->elapsed_s, end->interrupted ? "true" : "false");
@@ -148,16 +151,16 @@ static void json_summary(const struct demo_view *v, const struct demo_end *end, 
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
-void demo_view_begin(struct demo_view *v, const struct demo_end *play, int64_t start_ms, int64_t end_ms, double speed)
+void demo_view_begin(struct demo_view *v, const struct demo_end *play, double speed)
 {
     char from[TSN_RFC3339_TEXT], to[TSN_RFC3339_TEXT];
 
     if (v->json)
         return;
     printf("Tocsin demo: scenario %s, seed %llu, broker %s; the platform's day from %s to %s", play->scenario,
-           (unsigned long long)play->seed, play->broker, time_text(from, start_ms), time_text(to, end_ms - 1000));
+           (unsigned long long)play->seed, play->broker, time_text(from, play->start_ms), time_text(to, play->end_ms - 1000));
     if (speed > 0)
-        printf(", %g times as fast, about %.0f s\n", speed, (double)(end_ms - start_ms) / 1000 / speed);
+        printf(", %g times as fast, about %.0f s\n", speed, (double)(play->end_ms - play->start_ms) / 1000 / speed);
     else
         printf(", as fast as the stages follow\n");
     fflush(stdout);

@@ -18,14 +18,15 @@ struct demo_status {
     struct tsn_demo_gauge gauges[TSN_DEMO_GAUGES];
 };
 struct demo_end {
-    const char *scenario, *broker;
+    const char *scenario, *broker, *topics; /* topics: prefix of all of this play's */
+    int64_t start_ms, end_ms;
     uint64_t seed, events;
     double elapsed_s;
     bool interrupted;
 };
 
 void demo_view_init(struct demo_view *view, bool json);
-void demo_view_begin(struct demo_view *view, const struct demo_end *play, int64_t start_ms, int64_t end_ms, double speed);
+void demo_view_begin(struct demo_view *view, const struct demo_end *play, double speed);
 void demo_view_alert(struct demo_view *view, const struct tsn_transition *t);
 void demo_view_incident(struct demo_view *view, const struct tsn_incident_event *event);
 /* What begins now, once. NULL: nothing. */
