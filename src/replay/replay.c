@@ -23,6 +23,7 @@ struct kept {
 struct tsn_replay {
     struct tsn_replay_options opt;
     struct tsn_detect **detects;
+    struct tsn_detect_stats *before; /* per partition: as event time reached the lead before from_ms */
     struct tsn_detect_output out;
     TSN_VEC(struct kept) kept;
     int64_t lead_ms, began_ms;
@@ -39,6 +40,7 @@ struct tsn_replay *tsn_replay_new(const struct tsn_replay_options *options)
         r->opt.max_transitions = DEFAULT_MAX_TRANSITIONS;
     r->began_ms = TSN_TIME_NONE;
     r->detects = tsn_calloc((size_t)options->detect.partition_count, sizeof(*r->detects));
+    r->before = tsn_calloc((size_t)options->detect.partition_count, sizeof *r->before);
     for (int32_t p = 0; p < options->detect.partition_count; p++) {
         struct tsn_detect_options detect = options->detect;
 
@@ -57,6 +59,7 @@ void tsn_replay_free(struct tsn_replay **replay)
     for (int32_t p = 0; p < r->opt.detect.partition_count; p++)
         tsn_detect_free(&r->detects[p]);
     tsn_free(r->detects);
+    tsn_free(r->before);
     for (size_t i = 0; i < r->kept.len; i++)
         tsn_transition_release(&r->kept.items[i].transition);
     tsn_vec_release(&r->kept);
@@ -67,16 +70,18 @@ void tsn_replay_free(struct tsn_replay **replay)
 
 void tsn_replay_add_rule_set(struct tsn_replay *r, int32_t partition, int64_t number, struct tsn_rule_set *set)
 {
-    int64_t longest_ms = 0, lead_ms;
+    int64_t longest_ms = 0, lead_ms = tsn_detect_reach_ms(set, r->opt.detect.lookback_ms);
+    bool records = false;
 
     for (size_t g = 0; g < set->group_count; g++)
         for (size_t i = 0; i < set->groups[g].rule_count; i++) {
             const struct tsn_rule *rule = &set->groups[g].rules[i];
 
+            records |= !rule->is_alert;
             if (rule->for_ms + rule->keep_firing_for_ms > longest_ms)
                 longest_ms = rule->for_ms + rule->keep_firing_for_ms;
         }
-    lead_ms = longest_ms + tsn_detect_reach_ms(set, r->opt.detect.lookback_ms);
+    lead_ms = longest_ms + (records ? 2 * lead_ms : lead_ms); /* windows over what was made of windows */
     r->lead_ms = lead_ms > r->lead_ms ? lead_ms : r->lead_ms;
     tsn_detect_add_rule_set(r->detects[partition], number, set);
 }
@@ -91,6 +96,16 @@ static void note_beginning(struct tsn_replay *r, const struct tsn_batch *batch)
 {
     for (size_t i = 0; i < batch->input_count && r->began_ms == TSN_TIME_NONE; i++)
         r->began_ms = batch->inputs[i].watermark_ms;
+}
+
+/* A log read from its middle begins with names not known and time not settled: no part of the range. */
+static void note_before(struct tsn_replay *r, int32_t partition)
+{
+    struct tsn_detect_stats stats;
+
+    tsn_detect_get_stats(r->detects[partition], &stats);
+    if (stats.watermark_ms == TSN_TIME_NONE || stats.watermark_ms < r->opt.from_ms - r->lead_ms)
+        r->before[partition] = stats;
 }
 
 static enum tsn_err keep(struct tsn_replay *r, int32_t partition, int64_t offset, struct tsn_error *error)
@@ -110,6 +125,18 @@ static enum tsn_err keep(struct tsn_replay *r, int32_t partition, int64_t offset
                          partition, (long long)offset, r->opt.max_transitions);
 }
 
+static enum tsn_err apply(struct tsn_replay *r, int32_t partition, int64_t offset, struct tsn_batch *batch,
+                          struct tsn_error *error)
+{
+    if (r->opt.forced_set >= 0)
+        batch->rule_set = r->opt.forced_set;
+    note_beginning(r, batch);
+    tsn_detect_apply(r->detects[partition], batch, offset, &r->out);
+    tsn_batch_release(batch);
+    note_before(r, partition);
+    return keep(r, partition, offset, error);
+}
+
 enum tsn_err tsn_replay_batch(struct tsn_replay *r, int32_t partition, int64_t offset, const void *bytes, size_t len,
                               struct tsn_error *error)
 {
@@ -118,16 +145,58 @@ enum tsn_err tsn_replay_batch(struct tsn_replay *r, int32_t partition, int64_t o
 
     TSN_ASSERT(partition >= 0 && partition < r->opt.detect.partition_count);
     err = tsn_codec_batch_decode(bytes, len, &batch, error);
-    if (err) {
-        r->bad_batches++;
-        return tsn_error_prefix(error, "samples/%d offset %lld", partition, (long long)offset);
+    if (!err)
+        return apply(r, partition, offset, &batch, error);
+    r->bad_batches++;
+    return tsn_error_prefix(error, "samples/%d offset %lld", partition, (long long)offset);
+}
+
+/* ---- one transaction's records as one batch ----------------------------------------------- */
+
+/* The part that gives the samples of a ref: the first that has any. Values in the map are part + 1. */
+static bool gives(struct tsn_map *giver, uint32_t ref, size_t part)
+{
+    void **slot = tsn_map_upsert(giver, &ref, sizeof ref, NULL);
+
+    if (!*slot)
+        *slot = (void *)(part + 1);
+    return *slot == (void *)(part + 1);
+}
+
+static void merge_into(struct tsn_batch *to, struct tsn_batch *from, struct tsn_map *giver, size_t part)
+{
+    to->series = tsn_reallocarray(to->series, to->series_count + from->series_count, sizeof *to->series);
+    for (size_t i = 0; i < from->series_count; i++)
+        to->series[to->series_count++] = from->series[i];
+    from->series_count = 0; /* moved */
+    to->points = tsn_reallocarray(to->points, to->point_count + from->point_count, sizeof *to->points);
+    for (size_t i = 0; i < from->point_count; i++)
+        if (gives(giver, from->points[i].ref, part))
+            to->points[to->point_count++] = from->points[i];
+    to->deltas = tsn_reallocarray(to->deltas, to->delta_count + from->delta_count, sizeof *to->deltas);
+    for (size_t i = 0; i < from->delta_count; i++)
+        if (gives(giver, from->deltas[i].ref, part))
+            to->deltas[to->delta_count++] = from->deltas[i];
+    tsn_batch_release(from);
+}
+
+enum tsn_err tsn_replay_merged(struct tsn_replay *r, int64_t offset, struct tsn_batch *parts, size_t count,
+                               struct tsn_error *error)
+{
+    struct tsn_map giver;
+
+    TSN_ASSERT(count && r->opt.detect.partition_count == 1);
+    tsn_map_init(&giver);
+    for (size_t i = 0; i < parts[0].point_count; i++)
+        (void)gives(&giver, parts[0].points[i].ref, 0);
+    for (size_t i = 0; i < parts[0].delta_count; i++)
+        (void)gives(&giver, parts[0].deltas[i].ref, 0);
+    for (size_t p = 1; p < count; p++) {
+        TSN_ASSERT(parts[p].slot == parts[0].slot && parts[p].writer == parts[0].writer && parts[p].seq == parts[0].seq);
+        merge_into(&parts[0], &parts[p], &giver, p);
     }
-    if (r->opt.forced_set >= 0)
-        batch.rule_set = r->opt.forced_set;
-    note_beginning(r, &batch);
-    tsn_detect_apply(r->detects[partition], &batch, offset, &r->out);
-    tsn_batch_release(&batch);
-    return keep(r, partition, offset, error);
+    tsn_map_release(&giver);
+    return apply(r, 0, offset, &parts[0], error);
 }
 
 bool tsn_replay_done(const struct tsn_replay *r, int32_t partition)
@@ -223,9 +292,9 @@ static void sum_up(const struct tsn_replay *r, struct tsn_replay_report *report)
         report->batches += stats.batches;
         report->samples += stats.samples + stats.deltas;
         report->steps += stats.steps;
-        report->late_moved += stats.late_moved;
-        report->late_dropped += stats.late_dropped;
-        report->unknown_refs += stats.unknown_refs;
+        report->late_moved += stats.late_moved - r->before[p].late_moved;
+        report->late_dropped += stats.late_dropped - r->before[p].late_dropped;
+        report->unknown_refs += stats.unknown_refs - r->before[p].unknown_refs;
         report->reached_ms = stats.watermark_ms < report->reached_ms ? stats.watermark_ms : report->reached_ms;
     }
 }

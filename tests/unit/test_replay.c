@@ -201,12 +201,67 @@ static void test_limit_and_damage(void **state)
     log_release(&log);
 }
 
+/* The same transaction's records of two partitions: what lies in both counts once, what lies in one is there. */
+static void test_merged(void **state)
+{
+    static const char sums[] = "groups: [{name: g, interval: 15s, rules: ["
+                               "{alert: Sum, expr: 'sum(increase(err[1m])) > 0'}, {alert: Other, expr: 'temp > 0'}]}]";
+    struct tsn_replay_options options = { .detect = { .partition_count = 1 }, .from_ms = T0, .to_ms = T0 + 600 * S,
+                                          .forced_set = 5 };
+    struct tsn_replay *once = tsn_replay_new(&options), *merged = tsn_replay_new(&options);
+    struct tsn_replay_result a, b;
+    struct tsn_buf lines_a = TSN_BUF_INIT, lines_b = TSN_BUF_INIT;
+    struct log_writer w;
+    struct log log = { .wall_ms = T0 };
+
+    TSN_UNUSED(state);
+    tsn_replay_add_rule_set(once, 0, 5, world_rules(sums));
+    tsn_replay_add_rule_set(merged, 0, 5, world_rules(sums));
+    writer_init(&w, 0, 1);
+    for (int64_t t = 0; t <= 120; t += 15) {
+        struct tsn_batch parts[3];
+        const struct log_record *r;
+        struct tsn_error error;
+        size_t at;
+
+        if (t == 0)
+            put_decl(&w, "m", 1, NULL);
+        put_delta(&log, &w, "err{service=\"a\"}", T0 + t * S, 2);
+        put_point(&log, &w, "temp{service=\"b\"}", T0 + t * S, (double)t + 1);
+        put_input(&w, "m", 0, T0 + t * S, false, TSN_TIME_NONE);
+        at = log_send(&log, &w);
+        r = &log.records.items[at];
+        log.wall_ms += 15000;
+        assert_int_equal(tsn_replay_batch(once, 0, r->offset, r->bytes, r->len, &error), TSN_OK);
+        for (int p = 0; p < 3; p++)
+            assert_int_equal(tsn_codec_batch_decode(r->bytes, r->len, &parts[p], &error), TSN_OK);
+        parts[0].point_count = 0; /* partition 0 has err alone, 2 has temp alone, 1 has both */
+        parts[2].delta_count = 0;
+        assert_int_equal(tsn_replay_merged(merged, r->offset, parts, 3, &error), TSN_OK);
+    }
+    tsn_replay_finish(once, &a);
+    tsn_replay_finish(merged, &b);
+    lines_of(&lines_a, a.transitions, a.transition_count);
+    lines_of(&lines_b, b.transitions, b.transition_count);
+    assert_string_equal(tsn_buf_str(&lines_a), tsn_buf_str(&lines_b));
+    assert_int_equal(a.transition_count, 2);
+    assert_int_equal(a.report.samples, b.report.samples);
+    tsn_replay_result_release(&a);
+    tsn_replay_result_release(&b);
+    tsn_replay_free(&once);
+    tsn_replay_free(&merged);
+    tsn_buf_release(&lines_a);
+    tsn_buf_release(&lines_b);
+    writer_release(&w);
+    log_release(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_part_of_the_log), cmocka_unit_test(test_open_and_short),
         cmocka_unit_test(test_incidents),       cmocka_unit_test(test_what_if),
-        cmocka_unit_test(test_limit_and_damage),
+        cmocka_unit_test(test_limit_and_damage), cmocka_unit_test(test_merged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
