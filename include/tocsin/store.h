@@ -9,7 +9,7 @@
  *     <prefix><run>:incidents        zset: id by opened_at          :timers   zset: id by due time
  *     <prefix><run>:outbox           list: entries trimmed+1 … cursor
  *     <prefix><run>:pages            list: pages that wait to be told
- *     <prefix><run>:answer:<command> string, 10 min
+ *     <prefix><run>:answer:<command> string, 10 min                  :note:<name>   string
  *
  * Guarantees
  *   - each input is one Lua script, whole or not at all; it carries the generation, which each takeover and rebuild
@@ -91,6 +91,12 @@ enum tsn_err tsn_store_trim(struct tsn_store *store, int64_t cursor, struct tsn_
  * was not are removed; *told (may be NULL) counts them. A page that cannot be read is logged and removed. */
 enum tsn_err tsn_store_pages(struct tsn_store *store, size_t max, bool (*fn)(void *arg, const struct tsn_page *page),
                              void *arg, size_t *told, struct tsn_error *error);
+
+/* A word that the owner keeps with the data set, e.g. which policy the deadlines were computed by. A rebuild forgets it:
+ * NOT_FOUND. Not fenced: only for what may be done again. */
+#define TSN_STORE_NOTE_TEXT 64
+enum tsn_err tsn_store_note_get(struct tsn_store *store, const char *name, char value[TSN_STORE_NOTE_TEXT], struct tsn_error *error);
+enum tsn_err tsn_store_note_set(struct tsn_store *store, const char *name, const char *value, struct tsn_error *error);
 
 /* ---- everyone ----------------------------------------------------------------------------- */
 

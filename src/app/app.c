@@ -103,7 +103,9 @@ static enum tsn_err publish_files(struct tsn_app *app, bool first, struct tsn_er
 
 enum tsn_err tsn_app_reload(struct tsn_app *app, struct tsn_error *error)
 {
-    return publish_files(app, false, error);
+    enum tsn_err err = app->opt.stages & (TSN_STAGE_INGEST | TSN_STAGE_DETECT) ? publish_files(app, false, error) : TSN_OK;
+
+    return !err && app->responder ? tsn_respond_stage_reload(app->responder, error) : err;
 }
 
 /* Files are read, not stat'ed: a mounted config map changes by a link, and an editor writes twice. */

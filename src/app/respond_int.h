@@ -12,11 +12,17 @@ enum { ALERTS = 0, COMMANDS = 1 }; /* index among the consumer's topics */
 #define POSITION_KEY "position" /* in topic `respond`: the mark, for when the group's offsets expired */
 #define DIRECT_PREFIX "direct:" /* in topic `respond`: a page told on the direct path, by dedup key */
 
+/* A policy from the configuration's files, and what tells it from another: a hash over their texts. */
+struct loaded_policy {
+    struct tsn_policy policy;
+    char hash[33];
+};
+
 struct tsn_respond_stage {
     struct tsn_respond_stage_options opt;
     const struct tsn_config *config;
-    struct tsn_policy own_policy; /* when none was given */
-    bool has_own_policy;
+    struct loaded_policy *loaded; /* from the files; NULL when one was given */
+    struct loaded_policy *next;   /* under the lock: waits for the stage's thread */
     const struct tsn_policy *policy;
     atomic_bool stop, drain;
     pthread_mutex_t stats_lock;
@@ -65,6 +71,18 @@ void respond_end_session(struct respond_session *s, const struct tsn_error *why)
 /* Redis failed: the core is behind or ahead of it, take over anew. */
 void respond_store_failed(struct respond_session *s, const struct tsn_error *error);
 bool respond_tell(struct respond_session *s, const struct tsn_page *page);
+
+/* Stores what the core's last input did (s->effects) and clears it. kind TSN_STORE_TICK for a change that no record caused. */
+void respond_store_input(struct respond_session *s, enum tsn_store_input_kind kind, struct tsn_respond_position before);
+enum tsn_err respond_read_clock(struct respond_session *s, struct tsn_error *error);
+
+/* respond_policy.c */
+struct loaded_policy *respond_policy_load(const struct tsn_config *config, struct tsn_error *error);
+void respond_policy_free(struct loaded_policy **policy);
+/* Takes what a reload left. */
+void respond_policy_turn(struct respond_session *s);
+/* After a takeover: deadlines that another policy gave are computed anew. */
+void respond_policy_apply(struct respond_session *s);
 
 /* respond_take.c */
 /* Becomes owner of Kafka's side: producer, last mark, pages of the direct path. */

@@ -19,7 +19,7 @@ enum {
     RETRY_MS = 1000,    /* between attempts to reach Redis */
     CLOCK_MS = 100,     /* how often the clock is read for timers alone */
     PAGES_MS = 1000,    /* between attempts to tell what could not be told */
-    PAGES_MAX = 100, QUERY_MS = 2000, TEXT_MAX = 1 << 20
+    PAGES_MAX = 100, QUERY_MS = 2000
 };
 
 static bool older_than(int64_t since_ns, int64_t ms)
@@ -69,7 +69,7 @@ bool respond_tell(struct respond_session *s, const struct tsn_page *page)
 
 /* ---- inputs -------------------------------------------------------------------------------- */
 
-static enum tsn_err read_clock(struct respond_session *s, struct tsn_error *error)
+enum tsn_err respond_read_clock(struct respond_session *s, struct tsn_error *error)
 {
     const struct tsn_respond_stage_options *o = &s->stage->opt;
     enum tsn_err err = TSN_OK;
@@ -100,7 +100,7 @@ static void drop_told_pages(struct respond_session *s)
     s->effects.len = kept;
 }
 
-static void store_input(struct respond_session *s, enum tsn_store_input_kind kind, struct tsn_respond_position before)
+void respond_store_input(struct respond_session *s, enum tsn_store_input_kind kind, struct tsn_respond_position before)
 {
     struct tsn_store_input input = { .kind = kind, .before = before, .after = tsn_respond_position(s->core) };
     struct tsn_error error = { 0 };
@@ -146,7 +146,7 @@ static void apply_alert(struct respond_session *s, const struct tsn_message *m)
         tsn_respond_transition(s->core, m->offset, s->clock_ms, &t, &s->effects);
     else
         tsn_respond_skip(s->core, false, m->offset);
-    store_input(s, TSN_STORE_ALERT, before);
+    respond_store_input(s, TSN_STORE_ALERT, before);
     if (ok)
         tsn_transition_release(&t);
     COUNT(s, transitions, ok);
@@ -165,7 +165,7 @@ static void apply_command(struct respond_session *s, const struct tsn_message *m
         tsn_respond_command(s->core, m->offset, s->clock_ms, &c, &s->effects);
     else
         tsn_respond_skip(s->core, true, m->offset);
-    store_input(s, TSN_STORE_COMMAND, before);
+    respond_store_input(s, TSN_STORE_COMMAND, before);
     if (ok)
         tsn_command_release(&c);
     COUNT(s, commands, ok);
@@ -183,7 +183,7 @@ static bool read_input(struct respond_session *s, int topic, int wait_ms)
 
         if (err == TSN_ERR_TIMEOUT)
             break;
-        if (err || read_clock(s, &error)) {
+        if (err || respond_read_clock(s, &error)) {
             if (err)
                 respond_end_session(s, &error);
             else
@@ -206,14 +206,14 @@ static void apply_timers(struct respond_session *s)
 
     if (due == TSN_TIME_NONE)
         return;
-    if (older_than(s->clock_read_ns, CLOCK_MS) && read_clock(s, &error)) {
+    if (older_than(s->clock_read_ns, CLOCK_MS) && respond_read_clock(s, &error)) {
         respond_store_failed(s, &error);
         return;
     }
     if (due > s->clock_ms)
         return;
     tsn_respond_tick(s->core, s->clock_ms, &s->effects);
-    store_input(s, TSN_STORE_TICK, before);
+    respond_store_input(s, TSN_STORE_TICK, before);
 }
 
 static bool tell_stored(void *arg, const struct tsn_page *page)
@@ -285,6 +285,7 @@ static void without_store(struct respond_session *s)
             tsn_log(TSN_LOG_INFO, "respond", "taken over", "redis=%s generation=%lld alerts=%lld commands=%lld", tsn_store_address(s->store),
                     (long long)mark.generation, (long long)mark.position.alerts, (long long)mark.position.commands);
             s->down_since_ns = 0;
+            respond_policy_apply(s);
             return;
         }
         tsn_store_disconnect(s->store);
@@ -404,6 +405,7 @@ static void turn(struct respond_session *s)
         respond_drop_owner(s);
     if (!s->producer && assigned(s) && respond_take_kafka(s, &error))
         respond_end_session(s, &error);
+    respond_policy_turn(s);
     if (s->producer && !s->ended)
         owner_turn(s);
 }
@@ -487,35 +489,6 @@ enum tsn_err tsn_respond_stage_run(struct tsn_respond_stage *stage, struct tsn_e
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static enum tsn_err load_policy(struct tsn_respond_stage *stage, struct tsn_error *error)
-{
-    const struct tsn_config *c = stage->config;
-    const char *files[2] = { c->respond.services, c->respond.escalation };
-    struct tsn_policy *policy = &stage->own_policy;
-    enum tsn_err err = TSN_OK;
-
-    tsn_policy_init_default(policy);
-    stage->has_own_policy = true;
-    tsn_texts_release(&policy->group_by);
-    for (size_t i = 0; i < c->respond.group_by.len; i++)
-        tsn_texts_add(&policy->group_by, c->respond.group_by.items[i], strlen(c->respond.group_by.items[i]));
-    for (int i = 0; i < 2 && !err; i++) {
-        char *path, *text;
-        size_t len;
-
-        if (!*files[i])
-            continue;
-        path = tsn_config_path(c, files[i]);
-        text = tsn_app_read_file(path, TEXT_MAX, &len, error);
-        err = !text ? error->code : i == 0 ? tsn_policy_load_services(policy, path, text, len, error)
-                                           : tsn_policy_load_escalation(policy, path, text, len, error);
-        tsn_free(text);
-        tsn_free(path);
-    }
-    stage->policy = policy;
-    return err;
-}
-
 struct tsn_respond_stage *tsn_respond_stage_new(const struct tsn_respond_stage_options *options, struct tsn_error *error)
 {
     struct tsn_respond_stage *stage = tsn_calloc(1, sizeof *stage);
@@ -524,7 +497,12 @@ struct tsn_respond_stage *tsn_respond_stage_new(const struct tsn_respond_stage_o
     stage->config = options->config;
     stage->policy = options->policy;
     pthread_mutex_init(&stage->stats_lock, NULL);
-    if (!stage->policy && load_policy(stage, error))
+    if (stage->policy)
+        return stage;
+    stage->loaded = respond_policy_load(stage->config, error);
+    if (stage->loaded)
+        stage->policy = &stage->loaded->policy;
+    else
         tsn_respond_stage_free(&stage);
     return stage;
 }
@@ -550,8 +528,8 @@ void tsn_respond_stage_free(struct tsn_respond_stage **stage)
 {
     if (!*stage)
         return;
-    if ((*stage)->has_own_policy)
-        tsn_policy_release(&(*stage)->own_policy);
+    respond_policy_free(&(*stage)->loaded);
+    respond_policy_free(&(*stage)->next);
     pthread_mutex_destroy(&(*stage)->stats_lock);
     tsn_free(*stage);
     *stage = NULL;

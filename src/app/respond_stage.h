@@ -14,7 +14,7 @@
  *
  * While Redis is away nothing is lost: the inputs wait in Kafka. After redis_grace alerts of Sev 1 and 2 page on the direct path.
  *
- * Threads: run in one; stop, drain and get_stats from any.
+ * Threads: run in one; stop, drain, reload and get_stats from any.
  */
 #ifndef TOCSIN_RESPOND_STAGE_H
 #define TOCSIN_RESPOND_STAGE_H
@@ -50,6 +50,9 @@ enum tsn_err tsn_respond_stage_run(struct tsn_respond_stage *stage, struct tsn_e
 void tsn_respond_stage_stop(struct tsn_respond_stage *stage);
 /* Leave when the ends that `alerts` and `commands` have now are applied and published. */
 void tsn_respond_stage_drain(struct tsn_respond_stage *stage);
+/* Reads the policy files again. INVALID: the policy before stays. Taken by the stage within its next turn: deadlines and timers of open
+ * incidents are then computed anew. Any thread; nothing to do where the policy was given by the caller. */
+enum tsn_err tsn_respond_stage_reload(struct tsn_respond_stage *stage, struct tsn_error *error);
 void tsn_respond_stage_get_stats(struct tsn_respond_stage *stage, struct tsn_respond_stage_stats *stats);
 void tsn_respond_stage_free(struct tsn_respond_stage **stage);
 

@@ -407,3 +407,43 @@ enum tsn_err tsn_store_pages(struct tsn_store *s, size_t max, bool (*fn)(void *a
         *told = ok;
     return done ? pages_done(s, done, error) : TSN_OK;
 }
+
+/* ---- notes -------------------------------------------------------------------------------- */
+
+enum tsn_err tsn_store_note_get(struct tsn_store *s, const char *name, char value[TSN_STORE_NOTE_TEXT], struct tsn_error *error)
+{
+    struct store_args args = { .bytes = TSN_BUF_INIT };
+    redisReply *reply;
+    enum tsn_err err;
+
+    store_arg_text(&args, "GET");
+    store_arg_printf(&args, "%s%s:note:%s", s->prefix, s->mark.run, name);
+    err = store_call(s, &args, &reply, error);
+    store_args_release(&args);
+    if (err != TSN_OK)
+        return err;
+    if (reply->type == REDIS_REPLY_STRING && reply->len < TSN_STORE_NOTE_TEXT) {
+        memcpy(value, reply->str, (size_t)reply->len);
+        value[reply->len] = '\0';
+    } else {
+        err = tsn_error_set(error, TSN_ERR_NOT_FOUND, "Redis %s: no note %s", s->shown, name);
+    }
+    freeReplyObject(reply);
+    return err;
+}
+
+enum tsn_err tsn_store_note_set(struct tsn_store *s, const char *name, const char *value, struct tsn_error *error)
+{
+    struct store_args args = { .bytes = TSN_BUF_INIT };
+    redisReply *reply;
+    enum tsn_err err;
+
+    store_arg_text(&args, "SET");
+    store_arg_printf(&args, "%s%s:note:%s", s->prefix, s->mark.run, name);
+    store_arg_text(&args, value);
+    err = store_call(s, &args, &reply, error);
+    store_args_release(&args);
+    if (err == TSN_OK)
+        freeReplyObject(reply);
+    return err;
+}

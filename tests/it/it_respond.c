@@ -565,6 +565,72 @@ static void test_timers(void **state)
     world_release(&w);
 }
 
+static void write_policy(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+
+    assert_non_null(out);
+    fputs(text, out);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Waits until the incident is to be acknowledged that long after it was opened. */
+static void assert_respond_by(struct world *w, const char *id, int64_t after_ms)
+{
+    int64_t until = tsn_it_now_ms() + 90000, got = -1;
+    struct tsn_error error = { 0 };
+    struct tsn_store *store = tsn_store_new(&w->config, &error);
+
+    assert_int_equal(tsn_store_connect(store, &error), TSN_OK);
+    while (got != after_ms && tsn_it_now_ms() < until) {
+        struct tsn_respond_incident in;
+
+        if (tsn_store_incident(store, id, &in, &error) == TSN_OK) {
+            got = in.pub.respond_by_ms - in.pub.opened_at_ms;
+            tsn_respond_incident_release(&in);
+        }
+        tsn_it_sleep_ms(20);
+    }
+    assert_int_equal(got, after_ms);
+    tsn_store_free(&store);
+}
+
+/* Another escalation policy reaches incidents that are open: by a reload, and by a restart. */
+static void test_policy_changes(void **state)
+{
+    struct world w;
+    struct owner o;
+    struct tsn_error error = { 0 };
+    char path[64], id[40];
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "shadow");
+    snprintf(path, sizeof path, "/tmp/%s.yaml", w.name);
+    write_policy(path, "severities:\n  2: { respond: 30m }\n");
+    tsn_free(w.config.respond.escalation);
+    w.config.respond.escalation = tsn_strdup(path);
+    owner_start(&o, &w.config);
+    world_alert(&w, "ServiceDown", "hook-receiver", "critical", true, T0);
+    world_flush(&w);
+    world_assert_events(&w);
+    snprintf(id, sizeof id, "%.20s", tsn_buf_str(&w.expected));
+    assert_respond_by(&w, id, 30 * 60000);
+    write_policy(path, "severities:\n  2: { respond: soon }\n");
+    assert_int_equal(tsn_respond_stage_reload(o.stage, &error), TSN_ERR_INVALID);
+    assert_non_null(strstr(error.message, path));
+    write_policy(path, "severities:\n  2: { respond: 20m }\n");
+    assert_int_equal(tsn_respond_stage_reload(o.stage, &error), TSN_OK);
+    assert_respond_by(&w, id, 20 * 60000);
+    owner_stop(&o);
+    write_policy(path, "severities:\n  2: { respond: 10m }\n");
+    owner_start(&o, &w.config);
+    assert_respond_by(&w, id, 10 * 60000);
+    owner_stop(&o);
+    unlink(path);
+    world_assert_events(&w); /* no event tells of it: nothing happened to the incident */
+    world_release(&w);
+}
+
 static int start_services(void **state)
 {
     TSN_UNUSED(state);
@@ -589,6 +655,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_command_is_answered),
         cmocka_unit_test(test_direct_path), cmocka_unit_test(test_standby_takes_over),
         cmocka_unit_test(test_frozen_owner_is_fenced), cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_policy_changes),
     };
 
     self = argv[0];
