@@ -76,7 +76,8 @@ struct series_list {
 };
 
 struct series_store {
-    struct tsn_map by_id;   /* id → struct series */
+    struct series **by_id;  /* open addressing by the id's low bits, load at most 2/3 */
+    uint32_t by_id_cap;     /* a power of two */
     struct tsn_map by_name; /* metric name → struct series_list */
     struct series_list all;
     struct series_list open; /* deltas: open panes or a ttl to watch */
@@ -184,7 +185,10 @@ struct writer {
     int32_t slot;
     int64_t writer, minute;
     int64_t first_offset; /* of the minute */
-    struct tsn_map refs;  /* uint32_t → struct series, NULL if over the limit */
+    struct series **refs; /* by short name: the series, NULL if not announced, &nobody if over the limit */
+    uint32_t refs_cap;
+    uint32_t ref_count;
+    struct tsn_map far_refs; /* short names that are not small: uint32_t → the same */
 };
 
 /* A place from which a refill can start: the time state before `offset`. */

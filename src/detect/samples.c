@@ -29,19 +29,77 @@ static int64_t floor_div(int64_t a, int64_t b)
 
 /* ---- writers ------------------------------------------------------------------------------ */
 
+/* Stands for a series that the limit kept out. */
+static struct series nobody;
+
+/* Writers count their names from 0 and use them again, so an array holds them; a name far beyond the
+ * number of names does not decide its size. NULL: no place, and none made. */
+static struct series **ref_slot(struct writer *w, uint32_t ref, bool make)
+{
+    enum { ROOM = 1024 };
+
+    if (ref < w->refs_cap)
+        return &w->refs[ref];
+    if (!make)
+        return (struct series **)tsn_map_slot(&w->far_refs, &ref, sizeof ref);
+    if (ref >= ROOM + 4 * w->ref_count)
+        return (struct series **)tsn_map_upsert(&w->far_refs, &ref, sizeof ref, NULL);
+    {
+        uint32_t cap = ref + ROOM + w->refs_cap / 4;
+
+        w->refs = tsn_reallocarray(w->refs, cap, sizeof(*w->refs));
+        memset(w->refs + w->refs_cap, 0, (cap - w->refs_cap) * sizeof(*w->refs));
+        for (uint32_t i = w->refs_cap; i < cap && w->far_refs.count; i++) {
+            struct series *far = tsn_map_del(&w->far_refs, &i, sizeof i);
+
+            w->refs[i] = far;
+        }
+        w->refs_cap = cap;
+    }
+    return &w->refs[ref];
+}
+
+static void name_series(struct writer *w, uint32_t ref, struct series *s)
+{
+    struct series **slot = ref_slot(w, ref, true);
+
+    w->ref_count += !*slot;
+    if (*slot && *slot != &nobody)
+        (*slot)->refs--;
+    *slot = s ? s : &nobody;
+    if (s)
+        s->refs++;
+}
+
+static void let_go(struct series *s)
+{
+    if (s && s != &nobody)
+        s->refs--;
+}
+
 static void forget_refs(struct writer *w)
 {
-    tsn_map_foreach(&w->refs, e)
-        if (e->value)
-            ((struct series *)e->value)->refs--;
-    tsn_map_clear(&w->refs);
+    for (uint32_t i = 0; i < w->refs_cap; i++)
+        let_go(w->refs[i]);
+    if (w->refs_cap)
+        memset(w->refs, 0, w->refs_cap * sizeof(*w->refs));
+    tsn_map_foreach(&w->far_refs, e)
+        let_go(e->value);
+    tsn_map_clear(&w->far_refs);
+    w->ref_count = 0;
+}
+
+static void writer_free(struct writer *w)
+{
+    tsn_free(w->refs);
+    tsn_map_release(&w->far_refs);
+    tsn_free(w);
 }
 
 void tsn_detect_release_writers(struct tsn_detect *d)
 {
     for (size_t i = 0; i < d->writers.len; i++) {
-        tsn_map_release(&d->writers.items[i]->refs);
-        tsn_free(d->writers.items[i]);
+        writer_free(d->writers.items[i]);
     }
     tsn_vec_release(&d->writers);
 }
@@ -60,7 +118,7 @@ static struct writer *writer_of(struct tsn_detect *d, const struct tsn_batch *b,
         w->writer = b->writer;
         w->minute = minute;
         w->first_offset = offset;
-        tsn_map_init(&w->refs);
+        tsn_map_init(&w->far_refs);
         tsn_vec_push(&d->writers, w);
     }
     if (w->writer != b->writer || w->minute != minute) {
@@ -84,8 +142,7 @@ static void forget_silent(struct tsn_detect *d, const struct writer *speaking)
             continue;
         }
         forget_refs(w);
-        tsn_map_release(&w->refs);
-        tsn_free(w);
+        writer_free(w);
     }
     d->writers.len = kept;
 }
@@ -117,15 +174,8 @@ void tsn_detect_take_names(struct tsn_detect *d, const struct tsn_batch *b, int6
 {
     struct writer *w = writer_of(d, b, offset);
 
-    for (size_t i = 0; i < b->series_count; i++) {
-        struct series *s = announced(d, &b->series[i]), *old;
-
-        old = tsn_map_put(&w->refs, &b->series[i].ref, sizeof b->series[i].ref, s);
-        if (old)
-            old->refs--;
-        if (s)
-            s->refs++;
-    }
+    for (size_t i = 0; i < b->series_count; i++)
+        name_series(w, b->series[i].ref, announced(d, &b->series[i]));
     forget_silent(d, w);
     d->stats.series = d->store.all.len;
 }
@@ -186,16 +236,17 @@ void tsn_detect_list_open(struct tsn_detect *d, struct series *s)
 }
 
 /* NULL if nothing is to be done: not announced, over the limit, or read by nobody. */
-static struct series *wanted(struct tsn_detect *d, const struct writer *w, uint32_t ref)
+static struct series *wanted(struct tsn_detect *d, struct writer *w, uint32_t ref)
 {
-    void **slot = tsn_map_slot(&w->refs, &ref, sizeof ref);
-    struct series *s = slot ? *slot : NULL;
+    struct series **slot = ref_slot(w, ref, false);
 
-    d->stats.unknown_refs += !slot;
-    return s && s->unit_count ? s : NULL;
+    if (slot && *slot)
+        return *slot != &nobody && (*slot)->unit_count ? *slot : NULL;
+    d->stats.unknown_refs++;
+    return NULL;
 }
 
-static void take_point(struct tsn_detect *d, const struct writer *w, const struct tsn_batch_point *p)
+static void take_point(struct tsn_detect *d, struct writer *w, const struct tsn_batch_point *p)
 {
     struct series *s = wanted(d, w, p->ref);
 
@@ -211,7 +262,7 @@ static void take_point(struct tsn_detect *d, const struct writer *w, const struc
     note_sample(d, s, p->ts_ms);
 }
 
-static void take_delta(struct tsn_detect *d, const struct writer *w, const struct tsn_batch_delta *p)
+static void take_delta(struct tsn_detect *d, struct writer *w, const struct tsn_batch_delta *p)
 {
     struct series *s = wanted(d, w, p->ref);
     int64_t pane_ms = p->pane_ms, last_ms;
@@ -231,7 +282,7 @@ static void take_delta(struct tsn_detect *d, const struct writer *w, const struc
 
 void tsn_detect_take_samples(struct tsn_detect *d, const struct tsn_batch *b)
 {
-    const struct writer *w = NULL;
+    struct writer *w = NULL;
 
     for (size_t i = 0; i < d->writers.len && !w; i++)
         if (d->writers.items[i]->slot == b->slot)

@@ -13,7 +13,6 @@
 void tsn_store_init(struct series_store *store)
 {
     memset(store, 0, sizeof *store);
-    tsn_map_init(&store->by_id);
     tsn_map_init(&store->by_name);
 }
 
@@ -73,14 +72,38 @@ void tsn_store_release(struct series_store *store)
         tsn_free(list);
     }
     tsn_map_release(&store->by_name);
-    tsn_map_release(&store->by_id);
+    tsn_free(store->by_id);
     tsn_free(store->all.items);
     tsn_free(store->open.items);
 }
 
+/* Where the id stands, or the free place where it would; the table has one. */
+static uint32_t id_place(const struct series_store *store, struct tsn_u128 id)
+{
+    uint32_t mask = store->by_id_cap - 1, at = (uint32_t)id.lo & mask;
+
+    while (store->by_id[at] && !tsn_u128_equal(store->by_id[at]->labels->id, id))
+        at = (at + 1) & mask;
+    return at;
+}
+
 struct series *tsn_store_get(struct series_store *store, struct tsn_u128 id)
 {
-    return tsn_map_get(&store->by_id, &id, sizeof id);
+    return store->by_id_cap ? store->by_id[id_place(store, id)] : NULL;
+}
+
+/* A new table for `count` series, filled from `all`. */
+static void rebuild_ids(struct series_store *store, size_t count)
+{
+    uint32_t cap = 64;
+
+    while (cap / 3 * 2 < count)
+        cap *= 2;
+    tsn_free(store->by_id);
+    store->by_id = tsn_calloc(cap, sizeof(*store->by_id));
+    store->by_id_cap = cap;
+    for (size_t i = 0; i < store->all.len; i++)
+        store->by_id[id_place(store, store->all.items[i]->labels->id)] = store->all.items[i];
 }
 
 static void list_push(struct series_list *list, struct series *s)
@@ -98,7 +121,9 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
     s->labels = tsn_labels_ref(labels);
     s->kind = kind;
     s->life.birth_ms = s->life.last_ms = s->dirty_ms = TSN_TIME_NONE;
-    tsn_map_put(&store->by_id, &labels->id, sizeof labels->id, s);
+    if ((store->all.len + 1) * 3 > (size_t)store->by_id_cap * 2)
+        rebuild_ids(store, store->all.len + 1);
+    store->by_id[id_place(store, labels->id)] = s;
     slot = tsn_map_upsert(&store->by_name, name ? name->value : "", name ? name->value_len : 0, NULL);
     if (!*slot)
         *slot = tsn_calloc(1, sizeof(struct series_list));
@@ -139,10 +164,12 @@ void tsn_store_sweep(struct series_store *store, bool (*gone)(const struct serie
             store->all.items[kept++] = s;
             continue;
         }
-        tsn_map_del(&store->by_id, &s->labels->id, sizeof s->labels->id);
         series_free(store, s);
     }
-    store->all.len = kept;
+    if (kept < store->all.len) {
+        store->all.len = kept;
+        rebuild_ids(store, kept);
+    }
 }
 
 /* Position of the first sample later than ts_ms. */
