@@ -48,6 +48,14 @@ struct holder {
     char *group, *rule;
 };
 
+/* What only a series that a rule writes has. */
+struct derived {
+    uint64_t mark;             /* the rule and step that wrote it last */
+    int64_t dirty_ms;          /* earliest sample not in state; TSN_TIME_NONE: none */
+    TSN_VEC(int64_t) minutes;  /* minutes that have a record in state */
+    TSN_VEC(struct holder) by; /* checkpoint and takeover: the rules that give it; owned */
+};
+
 struct series {
     struct tsn_labels *labels;
     enum tsn_sample_kind kind;
@@ -63,10 +71,7 @@ struct series {
     const uint32_t *units;              /* indexes of units that read it; shared */
     uint32_t unit_count;
     uint32_t refs;             /* short names of writers that stand for it, rules that write it */
-    uint64_t mark;             /* derived: the rule and step that wrote it last */
-    int64_t dirty_ms;          /* derived: earliest sample not in state; TSN_TIME_NONE: none */
-    TSN_VEC(int64_t) minutes;  /* derived: minutes that have a record in state */
-    TSN_VEC(struct holder) by;   /* derived, checkpoint and takeover: the rules that give it; owned */
+    struct derived *more;      /* never NULL; of all that are not derived the same, empty */
 };
 
 struct series_list {
@@ -85,6 +90,8 @@ struct series_store {
 };
 
 void tsn_series_forget_holders(struct series *s);
+/* A rule writes it from now on. */
+void tsn_series_derive(struct series *s);
 struct series *tsn_store_get(struct series_store *store, struct tsn_u128 id);
 struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labels, enum tsn_sample_kind kind);
 /* Frees every series for which gone() holds. */

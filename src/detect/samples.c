@@ -355,7 +355,7 @@ static bool forgettable(const struct series *s, void *arg)
 {
     TSN_UNUSED(arg);
     return !s->samples.len && !s->panes.len && s->life.birth_ms == TSN_TIME_NONE && !s->ended.len && !s->refs &&
-           !s->queued && !s->minutes.len && s->dirty_ms == TSN_TIME_NONE;
+           !s->queued && !s->more->minutes.len && s->more->dirty_ms == TSN_TIME_NONE;
 }
 
 static void trim_index(struct tsn_detect *d, int64_t needless_ms)

@@ -18,11 +18,24 @@ void tsn_store_init(struct series_store *store)
 
 void tsn_series_forget_holders(struct series *s)
 {
-    for (size_t i = 0; i < s->by.len; i++) {
-        tsn_free(s->by.items[i].group);
-        tsn_free(s->by.items[i].rule);
+    for (size_t i = 0; i < s->more->by.len; i++) {
+        tsn_free(s->more->by.items[i].group);
+        tsn_free(s->more->by.items[i].rule);
     }
-    tsn_vec_release(&s->by);
+    if (s->derived)
+        tsn_vec_release(&s->more->by);
+}
+
+/* Of series that no rule writes; never written to. */
+static struct derived not_derived = { .dirty_ms = TSN_TIME_NONE };
+
+void tsn_series_derive(struct series *s)
+{
+    if (s->derived)
+        return;
+    s->derived = true;
+    s->more = tsn_calloc(1, sizeof *s->more);
+    s->more->dirty_ms = TSN_TIME_NONE;
 }
 
 void tsn_store_set_plans(struct series_store *store, struct tsn_plans *plans)
@@ -56,7 +69,10 @@ static void series_free(struct series_store *store, struct series *s)
     tsn_vec_release(&s->samples);
     tsn_vec_release(&s->panes);
     tsn_vec_release(&s->ended);
-    tsn_vec_release(&s->minutes);
+    if (s->derived) {
+        tsn_vec_release(&s->more->minutes);
+        tsn_free(s->more);
+    }
     tsn_free(s);
 }
 
@@ -120,7 +136,8 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
 
     s->labels = tsn_labels_ref(labels);
     s->kind = kind;
-    s->life.birth_ms = s->life.last_ms = s->dirty_ms = TSN_TIME_NONE;
+    s->more = &not_derived;
+    s->life.birth_ms = s->life.last_ms = TSN_TIME_NONE;
     if ((store->all.len + 1) * 3 > (size_t)store->by_id_cap * 2)
         rebuild_ids(store, store->all.len + 1);
     store->by_id[id_place(store, labels->id)] = s;
@@ -358,7 +375,7 @@ void tsn_series_trim(struct series *s, int64_t before_ms)
 /* Most series hold a window's samples and no more: little slack. */
 void tsn_series_room(struct series *s, size_t more, int64_t before_ms)
 {
-    enum { SLACK = 4, SLACK_OF = 8 };
+    enum { SLACK = 2, SLACK_OF = 16 };
 
     if (s->samples.len + more <= s->samples.cap)
         return;

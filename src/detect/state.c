@@ -230,10 +230,10 @@ static void note_holder(struct series *s, const char *group, const char *rule)
 {
     struct holder holder;
 
-    if (s->dirty_ms == TSN_TIME_NONE)
+    if (s->more->dirty_ms == TSN_TIME_NONE)
         return;
     holder = (struct holder){ tsn_strdup(group), tsn_strdup(rule) };
-    tsn_vec_push(&s->by, holder);
+    tsn_vec_push(&s->more->by, holder);
 }
 
 static void note_holders(struct tsn_detect *d)
@@ -252,11 +252,11 @@ static void note_holders(struct tsn_detect *d)
 static void put_holders(struct tsn_buf *out, const struct series *s)
 {
     tsn_buf_puts(out, "[");
-    for (size_t i = 0; i < s->by.len; i++) {
+    for (size_t i = 0; i < s->more->by.len; i++) {
         tsn_buf_puts(out, i ? ",[" : "[");
-        tsn_buf_json_string(out, s->by.items[i].group, strlen(s->by.items[i].group));
+        tsn_buf_json_string(out, s->more->by.items[i].group, strlen(s->more->by.items[i].group));
         tsn_buf_putc(out, ',');
-        tsn_buf_json_string(out, s->by.items[i].rule, strlen(s->by.items[i].rule));
+        tsn_buf_json_string(out, s->more->by.items[i].rule, strlen(s->more->by.items[i].rule));
         tsn_buf_putc(out, ']');
     }
     tsn_buf_putc(out, ']');
@@ -280,8 +280,8 @@ static size_t save_minute(struct series *s, size_t first, struct tsn_detect_outp
                        (unsigned long long)tsn_double_bits(s->samples.items[i].value));
     tsn_buf_puts(&value, "]}");
     push_record(out, &key, &value);
-    if (!s->minutes.len || s->minutes.items[s->minutes.len - 1] < minute)
-        tsn_vec_push(&s->minutes, minute);
+    if (!s->more->minutes.len || s->more->minutes.items[s->more->minutes.len - 1] < minute)
+        tsn_vec_push(&s->more->minutes, minute);
     return i;
 }
 
@@ -289,16 +289,16 @@ static void drop_minutes(struct series *s, int64_t needless_ms, struct tsn_detec
 {
     size_t gone = 0;
 
-    while (gone < s->minutes.len && (s->minutes.items[gone] + 1) * TSN_MINUTE_MS <= needless_ms) {
+    while (gone < s->more->minutes.len && (s->more->minutes.items[gone] + 1) * TSN_MINUTE_MS <= needless_ms) {
         struct tsn_buf key = TSN_BUF_INIT;
 
-        derived_key(&key, s, s->minutes.items[gone++]);
+        derived_key(&key, s, s->more->minutes.items[gone++]);
         push_record(out, &key, NULL);
     }
     if (!gone)
         return;
-    memmove(s->minutes.items, s->minutes.items + gone, (s->minutes.len - gone) * sizeof *s->minutes.items);
-    s->minutes.len -= gone;
+    memmove(s->more->minutes.items, s->more->minutes.items + gone, (s->more->minutes.len - gone) * sizeof *s->more->minutes.items);
+    s->more->minutes.len -= gone;
 }
 
 static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
@@ -310,11 +310,11 @@ static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
         struct series *s = d->dirty.items[i];
         size_t at = s->samples.len;
 
-        while (at && tsn_minute_of(s->samples.items[at - 1].ts_ms) >= tsn_minute_of(s->dirty_ms))
+        while (at && tsn_minute_of(s->samples.items[at - 1].ts_ms) >= tsn_minute_of(s->more->dirty_ms))
             at--;
         while (at < s->samples.len)
             at = save_minute(s, at, out);
-        s->dirty_ms = TSN_TIME_NONE;
+        s->more->dirty_ms = TSN_TIME_NONE;
         tsn_series_forget_holders(s);
     }
     d->dirty.len = 0;
@@ -322,7 +322,7 @@ static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
         return;
     d->derived_trimmed_at = d->trimmed_at;
     for (size_t i = 0; i < d->store.all.len; i++)
-        if (d->store.all.items[i]->minutes.len)
+        if (d->store.all.items[i]->more->minutes.len)
             drop_minutes(d->store.all.items[i], needless_ms, out);
 }
 

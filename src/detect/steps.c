@@ -79,10 +79,10 @@ static bool write_derived(struct tsn_detect *d, struct series *s, int64_t ts_ms,
     if (!tsn_series_append(s, ts_ms, value))
         return false;
     tsn_store_touch(&d->store, s);
-    if (s->dirty_ms == TSN_TIME_NONE)
+    if (s->more->dirty_ms == TSN_TIME_NONE)
         tsn_vec_push(&d->dirty, s);
-    if (s->dirty_ms == TSN_TIME_NONE || ts_ms < s->dirty_ms)
-        s->dirty_ms = ts_ms;
+    if (s->more->dirty_ms == TSN_TIME_NONE || ts_ms < s->more->dirty_ms)
+        s->more->dirty_ms = ts_ms;
     return true;
 }
 
@@ -104,14 +104,14 @@ static void give(struct tsn_detect *d, struct given *given, struct tsn_labels *l
 
     if (!s) {
         s = tsn_store_add(&d->store, labels, TSN_GAUGE);
-        s->derived = true;
+        tsn_series_derive(s);
         tsn_detect_attach_series(d, s);
     }
     if (!write_derived(d, s, ts_ms, value)) {
         given->conflict = true;
         return;
     }
-    s->mark = d->step_mark;
+    s->more->mark = d->step_mark;
     s->refs++;
     tsn_vec_push(&given->items, s);
 }
@@ -120,7 +120,7 @@ static void give(struct tsn_detect *d, struct given *given, struct tsn_labels *l
 static void replace_given(struct tsn_detect *d, struct rule_run *run, struct given *given, int64_t ts_ms)
 {
     for (size_t i = 0; i < run->written.len; i++) {
-        if (run->written.items[i]->mark == d->step_mark)
+        if (run->written.items[i]->more->mark == d->step_mark)
             run->written.items[i]->refs--;
         else
             tsn_detect_let_go(d, run->written.items[i], ts_ms);

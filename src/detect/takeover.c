@@ -157,22 +157,22 @@ static void drop_minute(struct series *s, int64_t minute)
     s->samples.edits += kept != s->samples.len;
     s->samples.len = kept;
     kept = 0;
-    for (size_t i = 0; i < s->minutes.len; i++)
-        if (s->minutes.items[i] != minute)
-            s->minutes.items[kept++] = s->minutes.items[i];
-    s->minutes.len = kept;
+    for (size_t i = 0; i < s->more->minutes.len; i++)
+        if (s->more->minutes.items[i] != minute)
+            s->more->minutes.items[kept++] = s->more->minutes.items[i];
+    s->more->minutes.len = kept;
 }
 
 /* Returns true if it is the latest of the series. */
 static bool add_minute(struct series *s, int64_t minute)
 {
-    size_t at = s->minutes.len;
+    size_t at = s->more->minutes.len;
 
-    tsn_vec_push(&s->minutes, minute);
-    for (; at && s->minutes.items[at - 1] > minute; at--)
-        s->minutes.items[at] = s->minutes.items[at - 1];
-    s->minutes.items[at] = minute;
-    return at + 1 == s->minutes.len;
+    tsn_vec_push(&s->more->minutes, minute);
+    for (; at && s->more->minutes.items[at - 1] > minute; at--)
+        s->more->minutes.items[at] = s->more->minutes.items[at - 1];
+    s->more->minutes.items[at] = minute;
+    return at + 1 == s->more->minutes.len;
 }
 
 static void take_holders(struct series *s, const json_t *by)
@@ -186,7 +186,7 @@ static void take_holders(struct series *s, const json_t *by)
         const char *rule = json_string_value(json_array_get(pair, 1));
         struct holder holder = { tsn_strdup(group ? group : ""), tsn_strdup(rule ? rule : "") };
 
-        tsn_vec_push(&s->by, holder);
+        tsn_vec_push(&s->more->by, holder);
     }
 }
 
@@ -202,12 +202,12 @@ static enum tsn_err restore_derived(struct tsn_detect *d, const char *key, size_
     if (!parse_key(key, key_len, 8, &id, &minute))
         return tsn_error_set(error, TSN_ERR_INVALID, "state key %.*s: not derived/<id>/<minute>", (int)key_len, key);
     s = root ? series_for(d, root, TSN_GAUGE) : tsn_store_get(&d->store, id);
-    if (!s)
+    if (!s || (!root && !s->derived))
         return TSN_OK;
+    tsn_series_derive(s);
     drop_minute(s, minute);
     if (!root)
         return TSN_OK;
-    s->derived = true;
     if (add_minute(s, minute))
         take_holders(s, json_object_get(root, "by"));
     json_array_foreach(json_object_get(root, "samples"), i, pair) {
@@ -472,8 +472,8 @@ static void attach_alerts(struct tsn_detect *d, const struct tsn_map *rules)
 
 static void attach_holders(struct tsn_detect *d, const struct tsn_map *rules, struct series *s)
 {
-    for (size_t i = 0; i < s->by.len; i++) {
-        struct rule_run *run = find_rule(rules, s->by.items[i].rule, strlen(s->by.items[i].rule));
+    for (size_t i = 0; i < s->more->by.len; i++) {
+        struct rule_run *run = find_rule(rules, s->more->by.items[i].rule, strlen(s->more->by.items[i].rule));
 
         if (run) {
             tsn_vec_push(&run->written, s);
@@ -481,7 +481,7 @@ static void attach_holders(struct tsn_detect *d, const struct tsn_map *rules, st
             continue;
         }
         for (size_t g = 0; d->set && g < d->set->group_count; g++)
-            if (strcmp(d->groups[g].key, s->by.items[i].group) == 0) {
+            if (strcmp(d->groups[g].key, s->more->by.items[i].group) == 0) {
                 tsn_vec_push(&d->groups[g].orphans, s);
                 s->refs++;
             }
@@ -522,7 +522,7 @@ void tsn_detect_refilled(struct tsn_detect *d)
         tsn_series_rebase(s, tsn_detect_horizon(d, s), d->opt.counter_ttl_ms);
         if (s->panes.len || s->life.birth_ms != TSN_TIME_NONE)
             tsn_detect_list_open(d, s);
-        if (s->by.len)
+        if (s->more->by.len)
             attach_holders(d, &rules, s);
     }
     attach_alerts(d, &rules);

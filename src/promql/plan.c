@@ -46,7 +46,7 @@ void tsn_plans_free(struct tsn_plans **plans)
         tsn_selector_free(p->selectors.items[i]);
     for (size_t i = 0; i < p->series.len; i++) {
         tsn_labels_unref(p->series.items[i]->labels);
-        tsn_free(p->series.items[i]->places);
+        tsn_free(p->series.items[i]->others);
         tsn_free(p->series.items[i]);
     }
     tsn_map_foreach(&p->selectors_by_metric, e) {
@@ -228,26 +228,26 @@ struct tsn_plan_series *tsn_plans_series_add(struct tsn_plans *plans, struct tsn
 void tsn_plans_series_remove(struct tsn_plans *plans, struct tsn_plan_series *s)
 {
     tsn_plans_touch(plans, s);
-    for (size_t i = 0; i < s->place_count; i++) {
-        struct selector *sel = s->places[i].selector;
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        struct selector *sel = tsn_place_of(s, i)->selector;
 
-        tsn_slots_remove(&sel->slots, s->places[i].slot);
-        sel->source[s->places[i].slot] = NULL;
+        tsn_slots_remove(&sel->slots, tsn_place_of(s, i)->slot);
+        sel->source[tsn_place_of(s, i)->slot] = NULL;
         plans->pending = true;
     }
     plans->odd -= s->odd;
     plans->series.items[s->index] = plans->series.items[--plans->series.len];
     plans->series.items[s->index]->index = s->index;
     tsn_labels_unref(s->labels);
-    tsn_free(s->places);
+    tsn_free(s->others);
     tsn_free(s);
 }
 
 void tsn_plans_touch(struct tsn_plans *plans, struct tsn_plan_series *s)
 {
     plans->touched = ++plans->seq;
-    for (size_t i = 0; i < s->place_count; i++)
-        s->places[i].selector->touched = plans->seq;
+    for (uint32_t i = 0; i < s->place_count; i++)
+        tsn_place_of(s, i)->selector->touched = plans->seq;
 }
 
 void tsn_plans_changed(struct tsn_plans *plans)

@@ -153,8 +153,9 @@ void tsn_selector_attach(struct tsn_plans *plans, struct selector *sel, struct t
     sel->source = tsn_grow_zero(sel->source, &sel->source_cap, sel->slots.len, sizeof(*sel->source));
     sel->source[place.slot] = s->samples;
     sel->touched = ++plans->seq;
-    s->places = tsn_reallocarray(s->places, s->place_count + 1, sizeof *s->places);
-    s->places[s->place_count++] = place;
+    if (s->place_count)
+        s->others = tsn_reallocarray(s->others, s->place_count, sizeof *s->others);
+    *tsn_place_of(s, s->place_count++) = place;
 }
 
 static const struct tsn_matcher *pinned_metric(const struct tsn_expr *e)

@@ -67,7 +67,7 @@ struct tsn_plan_series {
     uint32_t scopes, index; /* index: in plans->series */
     bool odd;               /* has __type__ or __unit__: two may become one without them */
     uint32_t place_count;
-    struct place *places; /* where it stands: few, so exact */
+    struct place first, *others; /* where it stands: one as a rule; the others exact */
 };
 
 /* Where a window stands in its series: absolute numbers of samples (position + trimmed). */
@@ -224,6 +224,11 @@ struct slots *tsn_node_child_slots(const struct node *n, int side);
 struct node *tsn_plan_compile(struct tsn_plan *plan, const struct tsn_expr *e, uint32_t lane);
 void tsn_node_free(struct node *n);
 void tsn_selector_free(struct selector *s);
+/* The i-th place of a series. */
+static inline struct place *tsn_place_of(struct tsn_plan_series *s, uint32_t i)
+{
+    return i ? &s->others[i - 1] : &s->first;
+}
 /* The selector sees the series from now on. */
 void tsn_selector_attach(struct tsn_plans *plans, struct selector *sel, struct tsn_plan_series *s);
 
