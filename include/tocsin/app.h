@@ -103,5 +103,12 @@ struct tsn_rule_sources {
 /* Every file that config.rules names, sorted, named relative to the configuration's folder. A pattern that matches nothing is an error. */
 enum tsn_err tsn_app_read_rules(const struct tsn_config *config, struct tsn_rule_sources *out, struct tsn_error *error);
 void tsn_rule_sources_release(struct tsn_rule_sources *sources);
+/* `rules apply`: publishes the configured files unless the last set is the same; *number is the set that holds them. */
+enum tsn_err tsn_app_publish_rules(const struct tsn_config *config, int64_t *number, struct tsn_error *error);
+/* `rules list`: every set of topic rules in order. Arguments are borrowed for the visit. */
+enum tsn_err tsn_app_each_rule_set(const struct tsn_config *config,
+                                   void (*visit)(void *arg, int64_t number, const char *hash, int64_t published_ms,
+                                                 const struct tsn_rule_sources *sources),
+                                   void *arg, struct tsn_error *error);
 
 #endif

@@ -16,7 +16,7 @@
 enum { READ_TIMEOUT_MS = 20000, SEND_TIMEOUT_MS = 20000 };
 
 struct version {
-    int64_t number;
+    int64_t number, published_ms;
     char *hash;
     struct tsn_rule_sources sources;
     struct rule_settings settings;
@@ -90,6 +90,7 @@ static enum tsn_err read_version(const struct tsn_message *m, struct version *v,
 
     memset(v, 0, sizeof *v);
     v->number = m->offset;
+    v->published_ms = m->timestamp_ms;
     tsn_json_init(&json);
     err = tsn_json_parse(&json, m->value, m->value_len, error);
     root = err ? NULL : json.nodes.items;
@@ -372,4 +373,35 @@ enum tsn_err tsn_rule_book_publish(struct rule_book *book, const struct tsn_conf
     pthread_mutex_unlock(&book->lock);
     tsn_free(record);
     return err;
+}
+
+enum tsn_err tsn_app_publish_rules(const struct tsn_config *config, int64_t *number, struct tsn_error *error)
+{
+    struct tsn_rule_sources sources = { 0 };
+    struct rule_book *book = NULL;
+    enum tsn_err err = tsn_app_read_rules(config, &sources, error);
+
+    if (!err && !(book = tsn_rule_book_new(config, error)))
+        err = error->code;
+    if (!err)
+        err = tsn_rule_book_publish(book, config, &sources, false, number, error);
+    tsn_rule_book_free(&book);
+    tsn_rule_sources_release(&sources);
+    return err;
+}
+
+enum tsn_err tsn_app_each_rule_set(const struct tsn_config *config,
+                                   void (*visit)(void *arg, int64_t number, const char *hash, int64_t published_ms,
+                                                 const struct tsn_rule_sources *sources),
+                                   void *arg, struct tsn_error *error)
+{
+    struct rule_book *book = tsn_rule_book_new(config, error);
+
+    if (!book)
+        return error->code;
+    for (size_t i = 0; i < book->versions.len; i++)
+        visit(arg, book->versions.items[i].number, book->versions.items[i].hash, book->versions.items[i].published_ms,
+              &book->versions.items[i].sources);
+    tsn_rule_book_free(&book);
+    return TSN_OK;
 }

@@ -57,6 +57,9 @@ bool tsn_cli_load_policy(const struct tsn_config *config, struct tsn_policy *pol
 
 /* One per command; each is in src/cli/cmd_<name>.c */
 int tsn_cmd_status(int argc, char **argv);
+int tsn_cmd_rules_apply(int argc, char **argv);
+int tsn_cmd_rules_list(int argc, char **argv);
+int tsn_cmd_samples(int argc, char **argv);
 int tsn_cmd_run(int argc, char **argv);
 int tsn_cmd_demo(int argc, char **argv);
 int tsn_cmd_eval(int argc, char **argv);

@@ -26,6 +26,9 @@ static const struct tsn_command_line commands[] = {
     { "incidents resolve", "resolve by hand", tsn_cmd_incidents_resolve },
     { "incidents escalate", "page the next level now", tsn_cmd_incidents_escalate },
     { "logs mine", "templates of a log file or stream", tsn_cmd_logs_mine },
+    { "rules apply", "publish the rule files as the newest rule set", tsn_cmd_rules_apply },
+    { "rules list", "every rule set that was ever in force", tsn_cmd_rules_list },
+    { "samples", "what ingest wrote, readable", tsn_cmd_samples },
     { "version", "version, features and library versions", tsn_cmd_version },
 };
 

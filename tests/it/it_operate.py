@@ -7,6 +7,7 @@ taken on SIGHUP, a broken one is refused while the old set stays in force.
 
 Usage: it_operate.py TOCSIN     prints "N passed, N failed"
 """
+import atexit
 import json
 import os
 import signal
@@ -105,7 +106,8 @@ with open(path, "w") as out:
 made = subprocess.run([TOCSIN, "topics", "apply", "--config", path, "--inputs"], capture_output=True, text=True)
 checks.check(made.returncode == 0, "topics apply: " + made.stdout + made.stderr)
 with open(path + ".log", "w") as log:
-    worker = subprocess.Popen([TOCSIN, "run", "--config", path, "--stages", "ingest,detect"], stderr=log)
+    worker = subprocess.Popen([TOCSIN, "run", "--config", path, "--stages", "ingest,detect"], stderr=log, stdout=subprocess.DEVNULL)
+atexit.register(lambda: worker.poll() is None and worker.kill())
 metrics = stream.name + ".metrics"
 
 until("/readyz answers 200 once partitions are served", lambda: get(port, "/readyz")[0] == 200)
@@ -161,6 +163,21 @@ until("an event after the change fires the new rule", lambda: produce(metrics, [
       any(json.loads(line)["rule"] == "Second" for line in run.records("alerts")))
 gone = [json.loads(line) for line in run.records("alerts") if json.loads(line)["rule"] == "First"]
 checks.check(gone and gone[-1]["state"] == "resolved", "alerts of the rule that is gone are ended: %r" % gone[-1:])
+
+listed = subprocess.run([TOCSIN, "rules", "list", "--config", path, "--output", "json"], capture_output=True, text=True)
+sets = [json.loads(line) for line in listed.stdout.splitlines()]
+checks.check([s["rule_set"] for s in sets] == [0, 1] and sets[0]["files"] == ["rules/spine.yaml"], "rules list: " + listed.stdout + listed.stderr)
+checks.check(subprocess.run([TOCSIN, "rules", "apply", "--config", path], capture_output=True).returncode == 3, "rules apply refuses a broken file")
+write_rules(RULE % "Third")
+applied = subprocess.run([TOCSIN, "rules", "apply", "--config", path], capture_output=True, text=True)
+checks.check(applied.stdout == "rule set 2\n", "rules apply: " + applied.stdout + applied.stderr)
+until("a set that was applied from elsewhere is taken", lambda: metric(port, "tocsin_detect_rule_set") == 2)
+counts = []
+for partition in range(12):
+    dumped = subprocess.run([TOCSIN, "samples", "--config", path, "--partition", str(partition), "--points"], capture_output=True, text=True)
+    counts += [json.loads(line) for line in dumped.stdout.splitlines()]
+got = sum(float(line["delta"]) for line in counts if "delta" in line and line["series"].startswith("poison_total"))
+checks.check(got >= 51, "samples shows every count: %r" % got)
 
 began = time.time()
 worker.send_signal(signal.SIGTERM)
