@@ -90,6 +90,8 @@ struct tsn_respond_options {
     bool shadow;             /* no PAGE effects */
     size_t max_incidents;    /* 0: 10,000 held at once; a new one over it is refused */
     size_t max_alerts;       /* 0: 1,000 in one incident; ended ones leave first, then new ones are refused */
+    size_t max_text_bytes;   /* 0: 512 KiB of labels, annotations and lines in one incident; ended ones leave first, then
+                                annotations and lines are cut, then new ones are refused: an event must fit a record */
 };
 
 struct tsn_respond_counters {
@@ -98,7 +100,7 @@ struct tsn_respond_counters {
     uint64_t heartbeats;                        /* alerts of severity "none": never an incident */
     uint64_t inhibited;                         /* joined under a higher alert, told nobody */
     uint64_t opened, reopened, resolved, escalated, breached;
-    uint64_t commands_refused, limit_incidents, limit_alerts;
+    uint64_t commands_refused, limit_incidents, limit_alerts, cut_alerts;
 };
 
 struct tsn_respond;

@@ -12,6 +12,8 @@
 
 #define DEFAULT_MAX_INCIDENTS 10000
 #define DEFAULT_MAX_ALERTS 1000
+/* An event tells labels twice and all else once, JSON may take six bytes for one: 7 MiB at worst, below the 10 MiB that the topics take. */
+#define DEFAULT_MAX_TEXT_BYTES (512 << 10)
 
 struct tsn_respond *tsn_respond_new(const struct tsn_policy *policy, const struct tsn_respond_options *options)
 {
@@ -24,6 +26,8 @@ struct tsn_respond *tsn_respond_new(const struct tsn_policy *policy, const struc
         r->options.max_incidents = DEFAULT_MAX_INCIDENTS;
     if (!r->options.max_alerts)
         r->options.max_alerts = DEFAULT_MAX_ALERTS;
+    if (!r->options.max_text_bytes)
+        r->options.max_text_bytes = DEFAULT_MAX_TEXT_BYTES;
     tsn_map_init(&r->incidents);
     tsn_map_init(&r->groups);
     r->position = (struct tsn_respond_position){ -1, -1, TSN_TIME_NONE };
@@ -201,14 +205,43 @@ static void clear_alert(struct tsn_incident_alert *a)
     memset(a, 0, sizeof *a);
 }
 
-/* Room for one more: the alert that ended first leaves. False if all still fire. */
-static bool make_room(struct tsn_respond *r, struct tsn_incident *in)
+static size_t labels_bytes(const struct tsn_labels *labels)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; labels && i < labels->count; i++)
+        n += labels->items[i].name_len + labels->items[i].value_len;
+    return n;
+}
+
+static size_t lines_bytes(char *const *lines, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += strlen(lines[i]);
+    return n;
+}
+
+static size_t alert_bytes(const struct tsn_incident_alert *a)
+{
+    return labels_bytes(a->labels) + labels_bytes(a->annotations) + lines_bytes(a->sample_lines, a->sample_line_count);
+}
+
+static size_t incident_bytes(const struct tsn_incident *in)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < in->alert_count; i++)
+        n += alert_bytes(&in->alerts[i]);
+    return n;
+}
+
+/* The alert that ended first leaves; false if all still fire. */
+static bool evict(struct tsn_incident *in)
 {
     size_t victim = in->alert_count;
 
-    if (in->alert_count < r->options.max_alerts)
-        return true;
-    r->counters.limit_alerts++;
     for (size_t i = 0; i < in->alert_count; i++)
         if (in->alerts[i].state != TSN_ALERT_FIRING &&
             (victim == in->alert_count || in->alerts[i].resolved_at_ms < in->alerts[victim].resolved_at_ms))
@@ -222,18 +255,42 @@ static bool make_room(struct tsn_respond *r, struct tsn_incident *in)
     return true;
 }
 
-static void fill_alert(struct tsn_incident_alert *a, const struct tsn_transition *t)
+/* Room for one more, by count and by text. False if there is none; the first alert of an incident always has some. */
+static bool make_room(struct tsn_respond *r, struct tsn_incident *in, const struct tsn_transition *t)
 {
+    size_t labels = labels_bytes(t->labels);
+    size_t all = labels + labels_bytes(t->annotations) + lines_bytes(t->sample_lines, t->sample_line_count);
+    bool hit = false;
+
+    while (in->alert_count >= r->options.max_alerts || incident_bytes(in) + all > r->options.max_text_bytes) {
+        hit = true;
+        if (!evict(in))
+            break;
+    }
+    r->counters.limit_alerts += hit;
+    return !in->alert_count || (in->alert_count < r->options.max_alerts &&
+                                incident_bytes(in) + labels <= r->options.max_text_bytes);
+}
+
+/* `room`: bytes of text left for it; what does not fit goes without annotations and sample lines. */
+static void fill_alert(struct tsn_respond *r, struct tsn_incident_alert *a, const struct tsn_transition *t, size_t room)
+{
+    bool whole = labels_bytes(t->labels) + labels_bytes(t->annotations) +
+                     lines_bytes(t->sample_lines, t->sample_line_count) <= room;
+
+    r->counters.cut_alerts += !whole;
     clear_alert(a);
     memcpy(a->alert_id, t->alert_id, sizeof a->alert_id);
     a->labels = tsn_labels_ref(t->labels);
-    a->annotations = t->annotations ? tsn_labels_ref(t->annotations) : tsn_labels_empty();
+    a->annotations = t->annotations && whole ? tsn_labels_ref(t->annotations) : tsn_labels_empty();
     a->state = TSN_ALERT_FIRING;
     a->value = t->value;
     a->fired_at_ms = t->fired_at_ms == TSN_TIME_NONE ? t->step_ms : t->fired_at_ms;
     a->resolved_at_ms = TSN_TIME_NONE;
     a->warming = t->warming;
-    a->sample_lines = t->sample_line_count ? tsn_calloc(t->sample_line_count, sizeof *a->sample_lines) : NULL;
+    if (!whole || !t->sample_line_count)
+        return;
+    a->sample_lines = tsn_calloc(t->sample_line_count, sizeof *a->sample_lines);
     for (; a->sample_line_count < t->sample_line_count; a->sample_line_count++)
         a->sample_lines[a->sample_line_count] = tsn_strdup(t->sample_lines[a->sample_line_count]);
 }
@@ -242,15 +299,17 @@ static void fill_alert(struct tsn_incident_alert *a, const struct tsn_transition
 static size_t join_alert(struct tsn_respond *r, struct tsn_incident *in, const struct tsn_transition *t)
 {
     struct tsn_incident_alert *a = find_alert(in, t->alert_id);
+    size_t others;
 
     if (!a) {
-        if (!make_room(r, in))
+        if (!make_room(r, in, t))
             return in->alert_count;
         in->alerts = tsn_reallocarray(in->alerts, in->alert_count + 1, sizeof *in->alerts);
         a = &in->alerts[in->alert_count++];
         memset(a, 0, sizeof *a);
     }
-    fill_alert(a, t);
+    others = incident_bytes(in) - alert_bytes(a);
+    fill_alert(r, a, t, r->options.max_text_bytes > others ? r->options.max_text_bytes - others : 0);
     tsn_respond_services(r->policy, in);
     return (size_t)(a - in->alerts);
 }

@@ -621,6 +621,53 @@ static void test_limits(void **state)
     world_release(&w);
 }
 
+/* The alert of a service with that much of an annotation. */
+static void fire_text(struct world *w, const char *name, size_t bytes)
+{
+    struct tsn_transition t = { .format = 1, .was = TSN_ALERT_PENDING, .state = TSN_ALERT_FIRING, .step_ms = w->now, .active_at_ms = w->now,
+                                .fired_at_ms = w->now, .keep_firing_since_ms = TSN_TIME_NONE, .value = 1 };
+    char *text = tsn_calloc(bytes + 1, 1);
+
+    memset(text, 'x', bytes);
+    t.labels = tsn_labels_of("alertname", name, "service", "s", "severity", "warning", NULL);
+    t.annotations = tsn_labels_of("d", text, NULL);
+    tsn_u128_hex(t.labels->id, t.alert_id);
+    tsn_effects_clear(&w->effects);
+    tsn_respond_transition(w->respond, w->alerts++, w->now, &t, &w->effects);
+    tsn_transition_release(&t);
+    tsn_free(text);
+}
+
+/* However much text alerts bring, an incident stays small enough to be told. */
+static void test_text_limit(void **state)
+{
+    /* alertname A, service s, severity warning: 9 + 1 + 7 + 1 + 8 + 7 = 33 bytes of labels; an annotation d: 1 + its text */
+    struct tsn_respond_options options = { .max_text_bytes = 200 };
+    struct world w;
+
+    (void)state;
+    world_init(&w, false);
+    tsn_respond_free(&w.respond);
+    w.respond = tsn_respond_new(&w.policy, &options);
+    fire_text(&w, "A", 166); /* at the limit */
+    assert_int_equal(only(&w)->alerts[0].annotations->count, 1);
+    assert_int_equal(tsn_respond_counters(w.respond)->limit_alerts, 0);
+    fire_text(&w, "B", 1); /* none of it fits */
+    assert_int_equal(w.effects.len, 0);
+    assert_int_equal(tsn_respond_counters(w.respond)->limit_alerts, 1);
+    w.now += 1000;
+    fire_text(&w, "A", 167); /* one over: told without its text, and now there is room */
+    assert_int_equal(only(&w)->alerts[0].annotations->count, 0);
+    assert_int_equal(tsn_respond_counters(w.respond)->cut_alerts, 1);
+    fire_text(&w, "B", 134); /* one over what is left beside A: cut */
+    assert_int_equal(only(&w)->alert_count, 2);
+    assert_int_equal(only(&w)->alerts[1].annotations->count, 0);
+    fire_text(&w, "C", 10);
+    assert_int_equal(only(&w)->alert_count, 3);
+    assert_int_equal(only(&w)->alerts[2].annotations->count, 1);
+    world_release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +692,7 @@ int main(void)
         cmocka_unit_test(test_old_offsets_are_skipped),
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_text_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
