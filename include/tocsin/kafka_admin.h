@@ -37,6 +37,14 @@ int32_t tsn_admin_broker_count(const struct tsn_admin *admin);
 /* Creates and waits until the cluster shows it with a leader for every partition. replication -1: the broker's default. */
 enum tsn_err tsn_admin_create(struct tsn_admin *admin, const char *name, int32_t partitions, int32_t replication,
                               const struct tsn_pair_texts *config, struct tsn_error *error);
+/*
+ * What we may do, found out by asking for it in ways that change nothing. may_read: partition 0 of each topic is read at its end, without
+ * a group; may[i] says whether the broker allowed it (a topic that is missing counts as not allowed). may_use_group: its committed offsets
+ * are asked for. There is no such way to try writing.
+ */
+enum tsn_err tsn_admin_may_read(const struct tsn_config *config, const char *const *topics, size_t count, int timeout_ms, bool *may,
+                                struct tsn_error *error);
+enum tsn_err tsn_admin_may_use_group(struct tsn_admin *admin, const char *group, bool *may, struct tsn_error *error);
 
 /* ---- declarations ------------------------------------------------------------------------- */
 

@@ -6,12 +6,13 @@
  *                     hint: tocsin topics apply
  *
  * Asks, and changes nothing: no topic is created, no transaction begun, no group joined (all of which would disturb a
- * worker that runs). So it does not prove that ACLs let us write; a `run` that may not says so at once.
+ * worker that runs). So of ACLs it proves what lets us read; a `run` that may not write says so at once.
  *
- * Exit: the first of these that holds: 3 configuration, policy or rules · 4 broker, Redis or registry · 5 topics · 0.
+ * Exit: the first of these that holds: 3 configuration, policy or rules · 4 broker, Redis or registry · 5 topics or rights · 0.
  */
 #include "cli/cli.h"
 #include "cli/rule_files.h"
+#include "cli/stages.h"
 #include "tocsin/app.h"
 #include "tocsin/kafka_admin.h"
 #include "tocsin/registry.h"
@@ -27,7 +28,8 @@ struct check {
     struct tsn_policy policy;
     bool json;
     int64_t timeout_ms, window_ms;
-    bool invalid, unreachable, different;
+    unsigned stages;
+    bool invalid, unreachable, different, topics_missing;
 };
 
 static void say(const struct check *c, enum answer answer, const char *what, const char *hint, const char *fmt, ...) TSN_PRINTF(5, 6);
@@ -148,6 +150,8 @@ static void say_topics(struct check *c, const struct tsn_topic_plan *plan)
         const struct tsn_topic_plan_item *item = &plan->items[i];
         bool input = strcmp(item->role, "input") == 0;
 
+        if (input && !(c->stages & TSN_STAGE_INGEST))
+            continue; /* the others need not even see them */
         if (item->status == TSN_TOPIC_MISSING || item->status == TSN_TOPIC_ABSENT) {
             say(c, NO, "topics", input ? "its producers create it, or tocsin topics apply --inputs" : "tocsin topics apply", "%s is missing",
                 item->name);
@@ -160,8 +164,9 @@ static void say_topics(struct check *c, const struct tsn_topic_plan *plan)
             say(c, WARN, "topics", "", "%s: %s", item->name, item->notes.items[0]);
     }
     c->different |= missing || differing;
+    c->topics_missing = missing > 0;
     if (!missing && !differing)
-        say(c, YES, "topics", "", "all %zu are there, as declared", plan->len);
+        say(c, YES, "topics", "", "all that are needed are there, as declared");
 }
 
 static void check_topics(struct check *c, struct tsn_admin *admin)
@@ -203,6 +208,60 @@ static const char *servers(const struct tsn_config *config)
     return "";
 }
 
+/* What a stage reads, by role, and its group. */
+struct stage_needs {
+    unsigned stage;
+    const char *name, *reads[5]; /* NULL-terminated */
+};
+static const struct stage_needs stage_needs[] = {
+    { TSN_STAGE_INGEST, "ingest", { "rules", NULL } }, /* and the inputs */
+    { TSN_STAGE_DETECT, "detect", { "rules", "samples", "state", NULL } },
+    { TSN_STAGE_RESPOND, "respond", { "alerts", "commands", "respond", NULL } },
+};
+
+static size_t topics_of(const struct check *c, const struct stage_needs *needs, const char **topics)
+{
+    size_t count = 0;
+
+    for (; needs->reads[count]; count++)
+        topics[count] = tsn_config_topic(c->config, needs->reads[count]);
+    for (size_t i = 0; needs->stage == TSN_STAGE_INGEST && i < c->config->inputs.len; i++)
+        topics[count++] = c->config->inputs.items[i].topic;
+    return count;
+}
+
+/* Of one stage: what it reads and its group. Writing is not tried: there is no way that changes nothing. */
+static void check_rights(struct check *c, struct tsn_admin *admin, const struct stage_needs *needs)
+{
+    const char **topics = tsn_calloc(c->config->inputs.len + TSN_ARRAY_LEN(needs->reads), sizeof *topics);
+    size_t count = topics_of(c, needs, topics), refused = 0;
+    bool *may = tsn_calloc(count + 1, sizeof *may), may_group = true;
+    struct tsn_buf group = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+    enum tsn_err err;
+
+    tsn_buf_printf(&group, "%s%s", c->config->worker.group_prefix, needs->name);
+    err = tsn_admin_may_use_group(admin, group.data, &may_group, &error);
+    if (!err)
+        err = tsn_admin_may_read(c->config, topics, count, (int)c->timeout_ms, may, &error);
+    for (size_t i = 0; !err && i < count; i++)
+        if (!may[i]) {
+            say(c, NO, "rights", "docker/kafka-acls.sh gives what a stage needs", "%s may not read %s", needs->name, topics[i]);
+            refused++;
+        }
+    if (!err && !may_group)
+        say(c, NO, "rights", "docker/kafka-acls.sh gives what a stage needs", "%s may not use group %s", needs->name, group.data);
+    if (err)
+        say(c, NO, "rights", "", "%s: %s", needs->name, error.message);
+    else if (!refused && may_group)
+        say(c, YES, "rights", "", "%s may read its %zu topics and use group %s", needs->name, count, group.data);
+    c->different |= !err && (refused || !may_group);
+    c->unreachable |= err != TSN_OK;
+    tsn_buf_release(&group);
+    tsn_free(may);
+    tsn_free(topics);
+}
+
 static void check_broker(struct check *c)
 {
     struct tsn_error error = { 0 };
@@ -214,6 +273,9 @@ static void check_broker(struct check *c)
 
         say(c, YES, "broker", "", "%s: %d broker%s", servers(c->config), brokers, brokers == 1 ? "" : "s");
         check_topics(c, admin);
+        for (size_t i = 0; i < TSN_ARRAY_LEN(stage_needs); i++)
+            if (!c->topics_missing && (c->stages & stage_needs[i].stage))
+                check_rights(c, admin, &stage_needs[i]);
     } else {
         say(c, NO, "broker", admin ? "kafka: bootstrap.servers, security.protocol, ssl.*, sasl.*; --debug kafka tells more" : "", "%s: %s",
             servers(c->config), error.message);
@@ -270,16 +332,17 @@ static void check_registry(struct check *c)
 
 int tsn_cmd_check(int argc, char **argv)
 {
-    const char *file = "tocsin.yaml", *output = "table";
+    const char *file = "tocsin.yaml", *output = "table", *stages = "all";
     struct check c = { .timeout_ms = 10000 };
     const struct tsn_option options[] = {
         { "config", TSN_OPT_TEXT, &file, "FILE", "configuration (default tocsin.yaml)", 0, 0 },
+        { "stages", TSN_OPT_TEXT, &stages, "A,B", "whose rights are asked for (default: all)", 0, 0 },
         { "timeout", TSN_OPT_DURATION, &c.timeout_ms, "D", "for each question to the cluster (default 10s)", 100, 600000 },
         { "output", TSN_OPT_TEXT, &output, "table|json", "form of the answers; json: one object a line", 0, 0 },
     };
     int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "check",
                                  "Asks whether everything is there that `tocsin run` needs: configuration, policy, rules, broker,\n"
-                                 "topics, Redis, schema registry. Changes nothing, disturbs nothing.\n\n"
+                                 "topics, rights to read, Redis, schema registry. Changes nothing, disturbs nothing.\n\n"
                                  "Examples:\n  tocsin check --config /etc/tocsin/tocsin.yaml\n"
                                  "  tocsin check --output json | jq 'select(.status == \"FAIL\")'");
     struct tsn_config config;
@@ -293,6 +356,8 @@ int tsn_cmd_check(int argc, char **argv)
                                      : "tocsin: --output is table or json\n");
         return TSN_EXIT_USAGE;
     }
+    if (!(c.stages = tsn_cli_stages(stages)))
+        return TSN_EXIT_USAGE;
     if (!tsn_cli_load_config(file, &config))
         return TSN_EXIT_INVALID;
     c.config = &config;

@@ -3,6 +3,7 @@
  * reads the rule files again.
  */
 #include "cli/cli.h"
+#include "cli/stages.h"
 #include "tocsin/app.h"
 #include "tocsin/monitor.h"
 
@@ -24,7 +25,7 @@ static const char about[] =
     "  tocsin run --stages ingest            one stage of three, scaled on its own\n"
     "  tocsin run --until-end --output json  read to the end, say what was found, leave\n";
 
-static unsigned parse_stages(const char *text)
+unsigned tsn_cli_stages(const char *text)
 {
     static const struct { const char *name; unsigned bit; } names[] = {
         { "ingest", TSN_STAGE_INGEST }, { "detect", TSN_STAGE_DETECT }, { "respond", TSN_STAGE_RESPOND }, { "all", TSN_STAGE_ALL },
@@ -39,7 +40,7 @@ static unsigned parse_stages(const char *text)
             if (strlen(names[i].name) == len && memcmp(names[i].name, at, len) == 0)
                 bit = names[i].bit;
         if (!bit) {
-            fprintf(stderr, "tocsin run: no stage '%.*s'; there are ingest, detect, respond\n", (int)len, at);
+            fprintf(stderr, "tocsin: no stage '%.*s'; there are ingest, detect, respond\n", (int)len, at);
             return 0;
         }
         stages |= bit;
@@ -183,7 +184,7 @@ int tsn_cmd_run(int argc, char **argv)
 
     if (operands == -2)
         return TSN_EXIT_OK;
-    if (operands != 0 || !(bits = parse_stages(stages)))
+    if (operands != 0 || !(bits = tsn_cli_stages(stages)))
         return TSN_EXIT_USAGE;
     if (strcmp(output, "table") != 0 && strcmp(output, "json") != 0) {
         fprintf(stderr, "tocsin run: --output is table or json\n");

@@ -171,6 +171,34 @@ struct tsn_topic_info *tsn_admin_describe(struct tsn_admin *admin, const char *c
     return NULL;
 }
 
+/* ---- rights ----------------------------------------------------------------------------- */
+
+enum tsn_err tsn_admin_may_use_group(struct tsn_admin *admin, const char *group, bool *may, struct tsn_error *error)
+{
+    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+    rd_kafka_AdminOptions_t *options = options_for(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    const rd_kafka_group_result_t **groups;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_event_t *event = NULL;
+    enum tsn_err err;
+    size_t n = 0;
+
+    rd_kafka_ListConsumerGroupOffsets(admin->rk, &ask, 1, options, admin->queue);
+    err = wait_event(admin, &event, group, error);
+    if (event)
+        code = rd_kafka_event_error(event);
+    if (!err) {
+        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
+        code = n == 1 && rd_kafka_group_result_error(groups[0]) ? rd_kafka_error_code(rd_kafka_group_result_error(groups[0])) : code;
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
+    *may = code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    return *may ? tsn_kafka_error(error, code, group) : TSN_OK;
+}
+
 /* ---- creation ----------------------------------------------------------------------------- */
 
 /* Every partition has a leader. */

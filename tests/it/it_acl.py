@@ -180,6 +180,17 @@ def spine(folder, plain, sasl, redis):
     return configs
 
 
+def rights(configs):
+    """What `check` finds out of itself, under each principal."""
+    for stage, reads in (("ingest", 2), ("detect", 3), ("respond", 3)):
+        seen = sh([TOCSIN, "check", "--config", configs[f"tocsin-{stage}"], "--stages", stage])
+        check(f"check under {stage}", f"{stage} may read its {reads} topics and use group tocsin.{stage}" in seen.stdout, seen.stdout)
+    seen = sh([TOCSIN, "check", "--config", configs["tocsin-ingest"], "--stages", "detect"])
+    check("check names what is not allowed", seen.returncode == 5 and "detect may not read tocsin.samples" in seen.stdout and
+          "detect may not read tocsin.state" in seen.stdout and "detect may not use group tocsin.detect" in seen.stdout and
+          "detect may not read tocsin.rules" not in seen.stdout, seen.stdout + seen.stderr)
+
+
 def refusals(sasl, redis):
     for user, topic, write in (("tocsin-ingest", "tocsin.alerts", True), ("tocsin-ingest", "bridge.metrics", True), ("tocsin-ingest", "tocsin.state", False),
                                ("tocsin-detect", "bridge.metrics", False), ("tocsin-detect", "tocsin.samples", True), ("tocsin-detect", "tocsin.incidents", True),
@@ -203,7 +214,7 @@ def run(folder):
     sh(["java", "-cp", f"{jars}/*", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", plain, "--create", "--topic", "bridge.metrics",
         "--partitions", "2", "--replication-factor", "1"])
     give_rights(folder, plain)
-    spine(folder, plain, sasl, redis)
+    rights(spine(folder, plain, sasl, redis))
     refusals(sasl, redis)
 
 

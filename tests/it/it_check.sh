@@ -30,13 +30,13 @@ expect 5 "topics are missing" check good.yaml
 has "FAIL  topics    ${prefix}samples is missing" "hint: tocsin topics apply" "${prefix}in is missing" "ok    broker" "ok    redis" "ok    registry"
 expect 0 "create them" "$tocsin" topics apply --inputs --samples-partitions 2 --config "$dir/good.yaml"
 expect 0 "all well" check good.yaml
-has "ok    config" "ok    policy    12 services" "ok    rules" "ok    stream" "1 broker" "all 10 are there, as declared" "message.timestamp.type is CreateTime"
+has "ok    config" "ok    policy    12 services" "ok    rules" "ok    stream" "1 broker" "all that are needed are there, as declared" "ingest may read its 2 topics and use group tocsin.ingest" "detect may read its 3 topics" "respond may read its 3 topics" "message.timestamp.type is CreateTime"
 lacks FAIL
 lacks open-sesame
 expect 0 "as JSON" check good.yaml --output json
 if python3 -c 'import json, sys
 rows = [json.loads(line) for line in sys.argv[1].splitlines()]
-assert {"config", "policy", "rules", "stream", "broker", "topics", "redis", "registry"} == {r["check"] for r in rows}, rows
+assert {"config", "policy", "rules", "stream", "broker", "topics", "rights", "redis", "registry"} == {r["check"] for r in rows}, rows
 assert all(list(r) == ["check", "status", "text", "hint"] and r["status"] in ("ok", "warn") for r in rows), rows' "$out"
 then ok; else bad "the JSON rows"; fi
 
@@ -70,6 +70,8 @@ has "bootstrap.server"
 printf 'kafkas: { }\n' >"$dir/key.yaml"
 expect 3 "a key that we do not know" check key.yaml
 has "key.yaml:1:"
+expect 2 "no such stage" check good.yaml --stages inject
+has "no stage"
 expect 2 "an operand" "$tocsin" check nowhere
 expect 3 "no such file" check nowhere.yaml
 finish
