@@ -150,6 +150,16 @@ def lint_image(here):
     for line in re.findall(r"^COPY (?!--from)(.*)", text, re.M):
         for source in line.split()[:-1]:
             check(f"COPY {source}", glob.glob(source))
+    with tempfile.TemporaryDirectory() as tree:  # what the build stage has: enough for its make?
+        for line in re.findall(r"^COPY (?!--from)(.*)", text.split("FROM debian:12-slim")[0], re.M):
+            for source in line.split()[:-1]:
+                (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, os.path.join(tree, source))
+        planned = sh(["make", "-n", "all", "install", f"DESTDIR={tree}/out", "PREFIX=/usr/local"], cwd=tree)
+        check("the image's sources are all that make needs", planned.returncode == 0, planned.stderr)
+    built = text.split("FROM debian:12-slim")[0]
+    for package in re.search(r"packages=\(([^)]*)\)", open("tests/deps.sh").read()).group(1).split():
+        if package.startswith("lib") and package not in ("libcmocka-dev",):
+            check(f"the image's build has {package}", re.search(rf"\b{re.escape(package)}\b", built))
     runtime = text.split("FROM debian:12-slim")[1]
     linked = sh(["ldd", "build/release/tocsin"]).stdout
     for library in re.findall(r"NEEDED.*\[(lib.*)\]", sh(["readelf", "-d", "build/release/tocsin"]).stdout):
