@@ -66,36 +66,45 @@ static bool regression(const struct win *w, int64_t at_ms, enum tsn_function_id 
     return true;
 }
 
-bool tsn_window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
-                      double *out)
+bool tsn_fold_value(enum tsn_function_id id, const struct tsn_fold *f, const struct mat *m, double *out)
 {
-    struct tsn_fold f = tsn_fold_window(w->samples, w->count, m->start_ms, m->range_ms);
     bool counter = id == TSN_FN_RATE || id == TSN_FN_INCREASE;
 
     switch (id) {
     case TSN_FN_RATE:
     case TSN_FN_INCREASE:
     case TSN_FN_DELTA:
-        return tsn_rate_kernel(f.count, f.first, f.last, counter ? tsn_ksum_value(f.reset_sum) : 0, m->start_ms,
+        return tsn_rate_kernel(f->count, f->first, f->last, counter ? tsn_ksum_value(f->reset_sum) : 0, m->start_ms,
                                m->end_ms, m->range_ms, counter, id == TSN_FN_RATE, out);
+    case TSN_FN_CHANGES: *out = f->changes; return true;
+    case TSN_FN_RESETS: *out = f->resets; return true;
+    case TSN_FN_SUM_OVER_TIME: *out = tsn_plain_nan(tsn_ksum_value(f->sum)); return true;
+    case TSN_FN_AVG_OVER_TIME: *out = tsn_mean_of_sum(f->sum, f->count); return true;
+    case TSN_FN_COUNT_OVER_TIME: *out = (double)f->count; return true;
+    case TSN_FN_MIN_OVER_TIME: *out = f->min; return true;
+    case TSN_FN_MAX_OVER_TIME: *out = f->max; return true;
+    case TSN_FN_LAST_OVER_TIME: *out = f->last.value; return true;
+    case TSN_FN_FIRST_OVER_TIME: *out = f->first.value; return true;
+    case TSN_FN_STDVAR_OVER_TIME: *out = tsn_plain_nan(f->m2 / (double)f->count); return true;
+    case TSN_FN_STDDEV_OVER_TIME: *out = tsn_plain_nan(sqrt(f->m2 / (double)f->count)); return true;
+    case TSN_FN_PRESENT_OVER_TIME: *out = 1; return true;
+    default: return false;
+    }
+}
+
+bool tsn_window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
+                      double *out)
+{
+    struct tsn_fold f = tsn_fold_window(w->samples, w->count, m->start_ms, m->range_ms);
+
+    switch (id) {
     case TSN_FN_IRATE: return instant_delta(w, true, out);
     case TSN_FN_IDELTA: return instant_delta(w, false, out);
     case TSN_FN_DERIV:
     case TSN_FN_PREDICT_LINEAR: return regression(w, at_ms, id, param, out);
-    case TSN_FN_CHANGES: *out = f.changes; return true;
-    case TSN_FN_RESETS: *out = f.resets; return true;
-    case TSN_FN_SUM_OVER_TIME: *out = tsn_ksum_value(f.sum); return true;
     case TSN_FN_AVG_OVER_TIME: *out = average(w, &f); return true;
-    case TSN_FN_COUNT_OVER_TIME: *out = (double)f.count; return true;
-    case TSN_FN_MIN_OVER_TIME: *out = f.min; return true;
-    case TSN_FN_MAX_OVER_TIME: *out = f.max; return true;
-    case TSN_FN_LAST_OVER_TIME: *out = f.last.value; return true;
-    case TSN_FN_FIRST_OVER_TIME: *out = f.first.value; return true;
-    case TSN_FN_STDVAR_OVER_TIME: *out = f.m2 / (double)f.count; return true;
-    case TSN_FN_STDDEV_OVER_TIME: *out = sqrt(f.m2 / (double)f.count); return true;
     case TSN_FN_QUANTILE_OVER_TIME: *out = quantile_of(w, param); return true;
-    case TSN_FN_PRESENT_OVER_TIME: *out = 1; return true;
-    default: return false;
+    default: return tsn_fold_value(id, &f, m, out);
     }
 }
 

@@ -69,6 +69,9 @@ struct eval tsn_eval_make(const struct tsn_storage *storage, const struct tsn_ev
  * times are read. */
 bool tsn_window_value(enum tsn_function_id id, const struct win *w, const struct mat *m, int64_t at_ms, double param,
                       double *out);
+/* The same from a window's fold, where that is enough: false for irate, idelta, deriv, predict_linear and
+ * quantile_over_time; avg_over_time only while the sum is finite. */
+bool tsn_fold_value(enum tsn_function_id id, const struct tsn_fold *f, const struct mat *m, double *out);
 /* abs() and all that look at one number. */
 double tsn_math_value(enum tsn_function_id id, double v, double a, double b);
 bool tsn_function_is_date(enum tsn_function_id id);

@@ -29,7 +29,7 @@ bool tsn_rate_kernel(size_t count, struct tsn_sample first, struct tsn_sample la
     factor = (sampled + to_start + to_end) / sampled;
     if (per_second)
         factor /= (double)range_ms / 1000;
-    *out = raw * factor;
+    *out = tsn_plain_nan(raw * factor);
     return true;
 }
 
@@ -216,7 +216,7 @@ double tsn_min(double a, double b)
 
 double tsn_mean_of_sum(struct tsn_ksum sum, uint64_t count)
 {
-    return sum.sum / (double)count + sum.carry / (double)count;
+    return tsn_plain_nan(sum.sum / (double)count + sum.carry / (double)count);
 }
 
 double tsn_sum_of(const double *values, size_t count)

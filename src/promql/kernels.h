@@ -12,7 +12,15 @@
 #include "promql/blocks.h"
 #include "promql/functions.h"
 
+#include <math.h>
+
 /* ---- windows ------------------------------------------------------------------------------ */
+
+/* Which NaN an addition of two gives is the compiler's choice: sums give one and the same. */
+static inline double tsn_plain_nan(double v)
+{
+    return isnan(v) ? NAN : v;
+}
 
 /* rate, increase (counter), delta. False: no output, for want of two samples. reset_sum: Σ of the
  * value before each reset, 0 for delta. range_ms: the written range. */

@@ -102,6 +102,12 @@ void tsn_node_slot_added(struct node *n, int side, uint32_t slot)
 void tsn_node_slot_removed(struct node *n, int side, uint32_t slot)
 {
     switch (n->kind) {
+    case NODE_WINDOW:
+        if (slot < n->blocks_cap) {
+            tsn_blocks_free(n->blocks[slot]);
+            n->blocks[slot] = NULL;
+        }
+        break;
     case NODE_GROUP:
     case NODE_TOP:
     case NODE_HISTOGRAM: tsn_group_slot_removed(n, slot); break;

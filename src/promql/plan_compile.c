@@ -96,6 +96,9 @@ void tsn_node_free(struct node *n)
     tsn_free(n->present);
     tsn_free(n->value);
     tsn_free(n->cursors);
+    for (uint32_t i = 0; i < n->blocks_cap; i++)
+        tsn_blocks_free(n->blocks[i]);
+    tsn_free(n->blocks);
     tsn_free(n->groups);
     tsn_free(n->group_of);
     tsn_free(n->upper);

@@ -5,6 +5,7 @@
  *   plan_compile.c    expression → nodes, equal ones shared
  *   plan_slots.c      slots and ordered lists of them
  *   plan_leaf.c       newest samples, windows and the functions over them
+ *   plan_blocks.c     running folds of long windows
  *   plan_math.c       scalars, element by element, relabelling, absent
  *   plan_group.c      aggregations, histograms
  *   plan_join.c       operators between vectors
@@ -113,6 +114,8 @@ struct twins {
     size_t surplus;       /* slots beyond the first of each id */
 };
 
+struct blocks;
+
 struct node {
     enum node_kind kind;
     const struct tsn_expr *expr;
@@ -140,7 +143,8 @@ struct node {
     /* by kind */
     int64_t offset_ms, range_ms, start_ms, end_ms; /* windows; start and end of this step */
     struct cursor *cursors;
-    uint32_t cursor_cap;
+    struct blocks **blocks; /* of long windows; else NULL */
+    uint32_t cursor_cap, blocks_cap;
     struct group *groups; /* by own slot */
     uint32_t *group_of;   /* by child's slot */
     double *upper;        /* histograms: bound by child's slot */
@@ -210,6 +214,15 @@ void tsn_group_add(struct group *g, uint32_t slot);
 void tsn_group_settle(struct tsn_plans *plans, struct group *g, const struct slots *s, bool nameless);
 void tsn_twins_add(struct twins *t, struct tsn_u128 id);
 void tsn_twins_del(struct twins *t, struct tsn_u128 id);
+
+/* plan_blocks.c */
+/* The fold of the samples that the cursor stands on, as tsn_fold_window has it without stale
+ * markers. *blocks is made if NULL; work is what moved since the last call. */
+struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
+                                int64_t start_ms, int64_t range_ms);
+/* The cursor did not move on, it was set: what was folded does not count. NULL is allowed. */
+void tsn_blocks_forget(struct blocks *blocks);
+void tsn_blocks_free(struct blocks *blocks);
 
 /* plan.c */
 /* Brings node up to the step: its values, or node->failed. */

@@ -63,19 +63,22 @@ static void refill(struct cursor *c, const struct tsn_samples *s, int64_t start_
     c->filled = true;
 }
 
-static void advance(struct tsn_plans *plans, struct cursor *c, const struct tsn_samples *s, int64_t start_ms,
-                    int64_t end_ms)
+static void advance(struct tsn_plans *plans, struct cursor *c, struct blocks *blocks, const struct tsn_samples *s,
+                    int64_t start_ms, int64_t end_ms)
 {
     uint32_t base = s->trimmed, len = (uint32_t)s->len, lo, hi;
 
     if (!c->filled || c->edits != s->edits || c->hi - base > len) {
         refill(c, s, start_ms);
+        tsn_blocks_forget(blocks);
         plans->stats.refills++;
     }
     hi = c->hi - base;
     lo = c->lo - base;
-    if (lo > hi) /* trimmed away */
+    if (lo > hi) { /* trimmed away */
         lo = 0;
+        tsn_blocks_forget(blocks);
+    }
     for (; hi < len && s->items[hi].ts_ms <= end_ms; hi++) {
         double v = s->items[hi].value;
 
@@ -190,7 +193,7 @@ static bool clean(const struct over *o, const struct tsn_sample *w, uint32_t cou
     case TSN_FN_AVG_OVER_TIME:
         sum = window_sum(w, count, o->times.start_ms, o->times.range_ms);
         if (o->fn == TSN_FN_SUM_OVER_TIME)
-            *out = tsn_ksum_value(sum);
+            *out = tsn_plain_nan(tsn_ksum_value(sum));
         else if (isinf(sum.sum))
             return slow(o, w, count, out);
         else
@@ -206,7 +209,7 @@ static bool window_times(struct node *win, const struct step *step)
     int64_t end_ms = step->at_ms - win->offset_ms, start_ms = end_ms - win->range_ms;
     bool valid = win->valid && win->at_ms == step->at_ms && win->floor_ms == step->floor_ms &&
                  win->seq > win->selector->touched && win->seq > step->plans->changed;
-    bool back = win->valid && (end_ms < win->end_ms || start_ms < win->start_ms || step->floor_ms < win->floor_ms);
+    bool back = win->valid && (end_ms < win->end_ms || step->floor_ms != win->floor_ms);
 
     win->cursors = tsn_grow_zero(win->cursors, &win->cursor_cap, win->selector->slots.len, sizeof *win->cursors);
     if (back)
@@ -217,6 +220,48 @@ static bool window_times(struct node *win, const struct step *step)
     win->at_ms = step->at_ms;
     win->floor_ms = step->floor_ms;
     return !valid;
+}
+
+/* Windows of more samples than this keep folds; under it the samples are as quickly read. */
+enum { LONG_WINDOW = 64 };
+
+/* What a fold answers; of those without resets rate, increase and delta need none. */
+static bool wants_fold(const struct over *o, const struct cursor *c)
+{
+    bool odd = (int32_t)(c->odd - c->lo) >= 0;
+
+    switch (o->fn) {
+    case TSN_FN_RATE:
+    case TSN_FN_INCREASE:
+    case TSN_FN_RESETS: return odd || (int32_t)(c->reset - c->lo) > 0;
+    case TSN_FN_DELTA:
+    case TSN_FN_COUNT_OVER_TIME:
+    case TSN_FN_PRESENT_OVER_TIME:
+    case TSN_FN_FIRST_OVER_TIME:
+    case TSN_FN_LAST_OVER_TIME: return odd;
+    case TSN_FN_CHANGES:
+    case TSN_FN_SUM_OVER_TIME:
+    case TSN_FN_AVG_OVER_TIME:
+    case TSN_FN_MIN_OVER_TIME:
+    case TSN_FN_MAX_OVER_TIME:
+    case TSN_FN_STDDEV_OVER_TIME:
+    case TSN_FN_STDVAR_OVER_TIME: return true;
+    default: return false;
+    }
+}
+
+/* *has: there is a value. False: the window has to be read after all. */
+static bool by_fold(struct node *win, const struct over *o, uint32_t slot, bool *has, double *out)
+{
+    struct cursor *c = &win->cursors[slot];
+    struct tsn_fold f;
+
+    win->blocks = tsn_grow_zero(win->blocks, &win->blocks_cap, slot + 1, sizeof(*win->blocks));
+    f = tsn_blocks_fold(&win->blocks[slot], c, win->selector->source[slot], o->times.start_ms, o->times.range_ms);
+    if (o->fn == TSN_FN_AVG_OVER_TIME && isinf(f.sum.sum))
+        return false;
+    *has = f.count && tsn_fold_value(o->fn, &f, &o->times, out);
+    return true;
 }
 
 /* How far ahead memory is asked for: the series of a selector lie anywhere. */
@@ -250,17 +295,22 @@ void tsn_over_eval(struct node *n, const struct step *step)
         const struct tsn_samples *s = win->selector->source[i];
         const struct tsn_sample *w;
         uint32_t count;
+        bool has;
 
         n->present[i] = 0;
         prefetch(win, i);
         if (n->slots->state[i] != SLOT_LIVE)
             continue;
         if (move)
-            advance(step->plans, c, s, start_ms, win->end_ms);
+            advance(step->plans, c, i < win->blocks_cap ? win->blocks[i] : NULL, s, start_ms, win->end_ms);
         count = c->hi - c->lo;
         if (!count)
             continue;
         n->cost += count;
+        if (count > LONG_WINDOW && wants_fold(&o, c) && by_fold(win, &o, i, &has, &n->value[i])) {
+            n->present[i] = has;
+            continue;
+        }
         w = s->items + (uint32_t)(c->lo - s->trimmed);
         n->present[i] = (int32_t)(c->odd - c->lo) >= 0 ? with_markers(step->plans, &o, w, count, &n->value[i])
                                                         : clean(&o, w, count, (int32_t)(c->reset - c->lo) > 0,

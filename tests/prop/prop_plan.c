@@ -72,7 +72,7 @@ static void range_call(struct tsn_buf *out, int depth)
         "avg_over_time", "min_over_time", "max_over_time", "count_over_time", "last_over_time", "first_over_time",
         "stddev_over_time", "stdvar_over_time", "present_over_time", "absent_over_time"
     };
-    static const char *const ranges[] = { "1m", "2m", "5m", "47s", "10s", "15m" };
+    static const char *const ranges[] = { "1m", "2m", "5m", "47s", "10s", "15m", "1h" };
     int which = (int)below(24);
 
     if (which == 0) {
@@ -233,7 +233,7 @@ struct source {
 struct world {
     struct source *series[MAX_SERIES]; /* in canonical order */
     size_t count;
-    int64_t now_ms, floor_ms;
+    int64_t now_ms, floor_ms, past_ms;
     struct tsn_query *queries[QUERIES];
     struct tsn_plans *plans[2];
     struct tsn_plan *plan[2][QUERIES];
@@ -290,14 +290,14 @@ static double next_value(struct source *s)
 
 static void append(struct world *w, struct source *s)
 {
-    int64_t last_ms = s->samples.len ? s->samples.items[s->samples.len - 1].ts_ms : w->now_ms - 400000;
+    int64_t last_ms = s->samples.len ? s->samples.items[s->samples.len - 1].ts_ms : w->now_ms - w->past_ms;
 
     while (last_ms < w->now_ms + 20000) {
         struct tsn_sample sample = { last_ms += one_in(10) ? 1 + below(90000) : 15000, 0 };
 
         sample.value = one_in(30) ? tsn_stale() : next_value(s);
         tsn_vec_push(&s->samples, sample);
-        if (one_in(8))
+        if (one_in(w->past_ms > 1000000 ? 300 : 8))
             break;
     }
 }
@@ -476,7 +476,8 @@ static void write_in_step(struct world *w, int64_t at_ms)
 
 static void run_world(uint64_t seed)
 {
-    struct world w = { .now_ms = 1000000 + below(1000000), .floor_ms = TSN_TIME_NONE };
+    struct world w = { .now_ms = 1000000 + below(1000000), .floor_ms = TSN_TIME_NONE,
+                       .past_ms = one_in(3) ? 3000000 : 400000 }; /* windows of hundreds of samples too */
 
     for (size_t q = 0; q < QUERIES; q++)
         w.queries[q] = random_query();

@@ -1,0 +1,137 @@
+/*
+ * plan_blocks: running folds of long windows, in the order of promql/blocks.h, so that a step costs
+ * the same for an hour and a week.
+ *
+ *     ws                                                              we
+ *      (----head----|---- ring[0] ----|---- ring[1] ----| … |- ring[n] -]
+ *       suffix[i]: samples i … end of the head block; made once, when the block becomes the head
+ *
+ * A new sample is merged into the last block of the ring, or begins one. When the window's start
+ * enters a block, that block leaves the ring and its suffixes are made. The answer is one suffix
+ * merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
+ * nothing else, so a ring made anew over the same samples is the same. About 17 bytes per sample.
+ */
+#include "promql/plan_int.h"
+
+#include <string.h>
+
+enum { RING = 12 }; /* 9 blocks can meet a window, and one more while it moves */
+
+struct block {
+    int64_t k;
+    uint32_t end; /* absolute number of the sample after its last */
+    struct tsn_fold fold;
+};
+struct blocks {
+    bool filled;
+    int64_t head;         /* block of the window's start */
+    uint32_t first, end;  /* absolute numbers: samples of the head that have suffixes */
+    uint32_t next;        /* absolute number of the first sample not folded yet */
+    uint32_t ring_len;
+    struct block ring[RING]; /* in order of time */
+    struct tsn_fold *suffix; /* of first … end - 1 */
+    uint32_t suffix_cap;
+};
+
+void tsn_blocks_free(struct blocks *b)
+{
+    if (!b)
+        return;
+    tsn_free(b->suffix);
+    tsn_free(b);
+}
+
+void tsn_blocks_forget(struct blocks *b)
+{
+    if (b)
+        b->filled = false;
+}
+
+static void drop_first(struct blocks *b, uint32_t count)
+{
+    memmove(b->ring, b->ring + count, (b->ring_len - count) * sizeof b->ring[0]);
+    b->ring_len -= count;
+}
+
+/* Suffixes of the samples from the window's start to the end of the head block. */
+static void make_suffixes(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t end)
+{
+    uint32_t count = end - c->lo;
+    struct tsn_fold all = { 0 };
+
+    b->first = c->lo;
+    b->end = end;
+    if (count > b->suffix_cap) {
+        b->suffix_cap = count + count / 8;
+        b->suffix = tsn_reallocarray(b->suffix, b->suffix_cap, sizeof *b->suffix);
+    }
+    for (uint32_t i = count; i > 0; i--) {
+        struct tsn_sample x = s->items[(uint32_t)(c->lo - s->trimmed) + i - 1];
+
+        if (!tsn_is_stale(x.value))
+            all = tsn_fold_merge(tsn_fold_of(x), all);
+        b->suffix[i - 1] = all;
+    }
+}
+
+/* New samples into the ring. */
+static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, int64_t block_ms)
+{
+    int64_t end_ms = b->ring_len ? (b->ring[b->ring_len - 1].k + 1) * block_ms : INT64_MIN;
+
+    for (; b->next != c->hi; b->next++) {
+        struct tsn_sample x = s->items[(uint32_t)(b->next - s->trimmed)];
+        struct block *last;
+
+        if (x.ts_ms > end_ms) {
+            int64_t k = tsn_block_of(x.ts_ms, block_ms);
+
+            TSN_ASSERT(b->ring_len < RING);
+            b->ring[b->ring_len++] = (struct block){ .k = k };
+            end_ms = (k + 1) * block_ms;
+        }
+        last = &b->ring[b->ring_len - 1];
+        last->end = b->next + 1;
+        if (!tsn_is_stale(x.value))
+            last->fold = tsn_fold_merge(last->fold, tsn_fold_of(x));
+    }
+}
+
+/* The window's start stands in block `head` now. */
+static void enter_block(struct blocks *b, int64_t head)
+{
+    uint32_t behind = 0;
+
+    while (behind < b->ring_len && b->ring[behind].k < head)
+        behind++;
+    drop_first(b, behind);
+    b->head = head;
+    b->first = b->end = 0; /* no suffixes yet */
+}
+
+struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
+                                int64_t start_ms, int64_t range_ms)
+{
+    int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(start_ms + 1, block_ms);
+    struct blocks *b = *blocks ? *blocks : (*blocks = tsn_calloc(1, sizeof **blocks));
+    struct tsn_fold all = { 0 };
+    bool fresh = !b->filled || (int32_t)(b->next - c->lo) < 0;
+
+    if (fresh) {
+        b->ring_len = 0;
+        b->next = c->lo;
+        b->filled = true;
+    }
+    if (fresh || head != b->head)
+        enter_block(b, head);
+    fold_new(b, c, s, block_ms);
+    if (b->ring_len && b->ring[0].k == head) {
+        make_suffixes(b, c, s, b->ring[0].end);
+        drop_first(b, 1);
+    }
+    if (b->end != b->first && (int32_t)(b->end - c->lo) > 0)
+        all = b->suffix[c->lo - b->first];
+    for (uint32_t i = 0; i < b->ring_len; i++)
+        all = tsn_fold_merge(all, b->ring[i].fold);
+    return all;
+}
