@@ -12,8 +12,9 @@
 #include <string.h>
 
 enum {
-    CHUNK = 256,         /* entries read from Redis at a time */
-    CUT_AFTER = 2000,    /* entries in a transaction; more only to reach the end of an input */
+    CHUNK = 64,          /* entries read from Redis at a time: some KiB each, some MiB at worst */
+    CUT_AFTER = 2000,    /* entries in a transaction, … */
+    CUT_BYTES = 32 << 20, /* … or bytes: it must be sent within transaction.timeout.ms; more only to reach the end of an input */
     IDLE_COMMIT_MS = 1000 /* offsets of inputs that changed nothing */
 };
 
@@ -22,6 +23,7 @@ struct publishing {
     struct tsn_error error;
     enum tsn_err err;
     int64_t cursor, sent;
+    size_t bytes;
     struct tsn_respond_position position;
     uint64_t events;
     bool cut;
@@ -91,9 +93,10 @@ static bool send_entry(void *arg, int64_t cursor, const struct tsn_outbox_entry 
         break;
     }
     p->sent++;
+    p->bytes += e->len;
     p->cursor = cursor;
     p->position = e->position;
-    p->cut = e->last && p->sent >= CUT_AFTER;
+    p->cut = e->last && (p->sent >= CUT_AFTER || p->bytes >= CUT_BYTES);
     return !p->err && !p->cut;
 }
 
