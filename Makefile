@@ -175,7 +175,7 @@ soak: deps
 
 bench: deps
 	$(Q)$(MAKE) -j$(JOBS) all $(if $(BENCH_BIN),bench-bins)
-	$(Q)for b in tests/bench/bench_*.sh; do $$b || exit 1; done
+	$(Q)for b in $(BENCH_BIN) tests/bench/bench_*.sh; do $$b || exit 1; done
 
 check-conformance: deps
 	$(Q)$(MAKE) -j$(JOBS) all
