@@ -187,8 +187,8 @@ enum tsn_alert_state { TSN_ALERT_INACTIVE = 0, TSN_ALERT_PENDING, TSN_ALERT_FIRI
 enum tsn_end_reason {
     TSN_END_NONE = 0,
     TSN_END_CONDITION,       /* the input series live, the expression gives nothing */
-    TSN_END_SERIES_GONE,     /* an input series ended; others of its service live */
-    TSN_END_PRODUCER_SILENT, /* none of that service lives */
+    TSN_END_SERIES_GONE,     /* an input series ended; others of its service that the unit reads live */
+    TSN_END_PRODUCER_SILENT, /* none of them lives */
     TSN_END_PARTITION_IDLE,  /* as producer_silent, and every input partition is idle */
     TSN_END_RULE_GONE
 };

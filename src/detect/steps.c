@@ -51,6 +51,15 @@ static bool any_live(const struct tsn_expr *e, void *arg)
     return !look->live;
 }
 
+/* Only these are complete up to a step of the unit: what other inputs bring may have come by then or not. */
+static bool unit_reads(const struct unit *unit, const struct tsn_labels *series)
+{
+    for (size_t i = 0; i < unit->routes.len; i++)
+        if (tsn_matchers_match(unit->routes.items[i].matchers, unit->routes.items[i].matcher_count, series))
+            return true;
+    return false;
+}
+
 static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *unit, const struct tsn_rule *rule,
                                       const struct tsn_labels *alert, int64_t step_ms)
 {
@@ -65,7 +74,7 @@ static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *u
         const char *of = tsn_labels_get(s->labels, d->opt.shard_label);
 
         if (!s->derived && (!shard || (of && strcmp(of, shard) == 0)) &&
-            tsn_series_live(s, step_ms, d->opt.lookback_ms))
+            tsn_series_live(s, step_ms, d->opt.lookback_ms) && unit_reads(unit, s->labels))
             return TSN_END_SERIES_GONE;
     }
     return tsn_detect_all_idle(d) ? TSN_END_PARTITION_IDLE : TSN_END_PRODUCER_SILENT;

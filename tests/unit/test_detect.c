@@ -369,6 +369,24 @@ static void test_end_reasons(void **state)
     world_stop(&w);
 }
 
+/* What only another unit reads may lie behind or ahead: it is no sign of life, or the reason would depend on the batches. */
+static void test_end_reason_of_own_unit(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, "groups: [{name: g, interval: 15s, rules: [{alert: A, expr: 'x > 1'}]},"
+                    " {name: h, interval: 15s, rules: [{alert: B, expr: 'y > 1'}]}]", 0);
+    gauge(&w, "x{service=\"silent\"}", T0, 2);
+    gauge(&w, "y{service=\"silent\"}", T0, 0);
+    tick(&w, T0);
+    gauge(&w, "x{service=\"silent\"}", T0 + 15 * S, tsn_stale());
+    gauge(&w, "y{service=\"silent\"}", T0 + 15 * S, 0);
+    tick(&w, T0 + 15 * S);
+    assert_string_equal(tsn_buf_str(&w.reasons), "\nproducer_silent\n");
+    world_stop(&w);
+}
+
 /* ---- rule sets ---------------------------------------------------------------------------- */
 
 static void test_switch(void **state)
@@ -538,7 +556,7 @@ int main(void)
         cmocka_unit_test(test_absent_of_what_never_was), cmocka_unit_test(test_leap),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
-        cmocka_unit_test(test_end_reasons),         cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_end_reasons), cmocka_unit_test(test_end_reason_of_own_unit),         cmocka_unit_test(test_switch),
         cmocka_unit_test(test_switch_same_series),  cmocka_unit_test(test_takeover_without_samples),
         cmocka_unit_test(test_state_refused),
     };
