@@ -70,6 +70,7 @@ int tsn_cmd_config_reference(int argc, char **argv);
 int tsn_cmd_config_show(int argc, char **argv);
 int tsn_cmd_topics_apply(int argc, char **argv);
 int tsn_cmd_topics_check(int argc, char **argv);
+int tsn_cmd_replay(int argc, char **argv);
 int tsn_cmd_logs_mine(int argc, char **argv);
 int tsn_cmd_incidents_list(int argc, char **argv);
 int tsn_cmd_incidents_show(int argc, char **argv);

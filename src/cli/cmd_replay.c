@@ -22,8 +22,6 @@ static const char about[] =
     "  tocsin replay --from 24h --to 0s --diff                               is what was sent what should have been?\n"
     "  tocsin replay --from 24h --to 0s --diff --rules 'rules/new*.yaml'     what would these rules have done?\n";
 
-int tsn_cmd_replay(int argc, char **argv);
-
 struct request {
     const char *config_file, *from, *to, *rules, *output;
     bool diff, no_incidents;
