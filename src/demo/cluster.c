@@ -34,7 +34,7 @@ static enum tsn_err configure(struct demo_cluster *c, const char *brokers, struc
     for (size_t i = 0; i < tsn_rule_file_count; i++)
         tsn_buf_printf(&text, "  - %s\n", tsn_rule_files[i].name);
     /* A feeder that waits for the stages is silent for moments, and that is not the end of the day. */
-    tsn_buf_puts(&text, "time: { idle_timeout: 10s }\nhttp: { listen: \"\" }\n");
+    tsn_buf_puts(&text, "time: { idle_timeout: 60s }\nhttp: { listen: \"\" }\n");
     err = tsn_config_parse(&c->config, file, tsn_buf_str(&text), text.len, &io, error);
     c->configured = !err;
     tsn_buf_release(&text);

@@ -16,7 +16,7 @@ enum {
     LEAD_SCRAPES = 600,   /* sent ahead of INGEST, a partition, of 5 kB on average … */
     LEAD_LINES = 8000,    /* … and of 0.3 kB */
     LOOK_EVERY = 50,      /* events between two looks at the stages */
-    READY_MS = 6000,      /* for the stages to join their groups; below idle_timeout, so that no partition is idle when it begins */
+    READY_MS = 30000,     /* for the stages to join their groups; below idle_timeout, so that no partition is idle when it begins */
     NAP_MS = 5, FLUSH_MS = 30000
 };
 
