@@ -47,6 +47,7 @@ struct session {
     struct tsn_error why;
     int64_t committed_ns, rules_ns, stats_ns, watermark_ms, moved_ns;
     bool blind;
+    int64_t blind_from_ms; /* event time at which it went blind */
     uint64_t bad_records, takeovers;
 };
 
@@ -459,6 +460,32 @@ static void publish_stats(struct session *s)
     pthread_mutex_unlock(&s->app->stats_lock);
 }
 
+static void blind_time(char out[TSN_RFC3339_TEXT], int64_t ms)
+{
+    snprintf(out, TSN_RFC3339_TEXT, "none");
+    if (ms != TSN_TIME_NONE)
+        tsn_format_rfc3339(out, ms);
+}
+
+/* The direct path: it asks neither Kafka nor Redis, which may be what is away. The key is fixed, so that many workers make one page. */
+static void say_blind(struct session *s, bool blind)
+{
+    bool live = s->config->respond.mode == TSN_RESPOND_LIVE;
+    char from[TSN_RFC3339_TEXT], to[TSN_RFC3339_TEXT];
+
+    blind_time(from, s->blind_from_ms);
+    blind_time(to, s->watermark_ms);
+    if (blind)
+        tsn_log(TSN_LOG_ERROR, "detect", "detection is blind: no new watermark in samples", "for_ms=%lld unobserved_from=%s",
+                (long long)s->config->time.blind_after_ms, from);
+    else
+        tsn_log(TSN_LOG_WARN, "detect", "detection sees again", "unobserved_from=%s unobserved_to=%s", from, to);
+    if (live)
+        tsn_log(TSN_LOG_WARN, "page", blind ? "page" : "tell", "level=L1 severity=1 title=\"%s\" from=%s to=%s key=tocsin:blind",
+                blind ? "Tocsin is blind: no alert can fire" : "Tocsin sees again; the span was not observed in time", from,
+                blind ? "-" : to);
+}
+
 /* No new watermark for blind_after: nothing is seen, and that must be said, with the span when it is over. */
 static void watch_blindness(struct session *s)
 {
@@ -474,10 +501,8 @@ static void watch_blindness(struct session *s)
         s->app->stats->detect.blind_since_ms = 0;
     pthread_mutex_unlock(&s->app->stats_lock);
     if (blind)
-        tsn_log(TSN_LOG_ERROR, "detect", "detection is blind: no new watermark in samples", "for_ms=%lld event_time_ms=%lld",
-                (long long)s->config->time.blind_after_ms, (long long)s->watermark_ms);
-    else
-        tsn_log(TSN_LOG_WARN, "detect", "detection sees again", "event_time_ms=%lld", (long long)s->watermark_ms);
+        s->blind_from_ms = s->watermark_ms;
+    say_blind(s, blind);
 }
 
 static void housekeeping(struct session *s)
