@@ -133,7 +133,7 @@ class Stream:
             for partition in range(PARTITIONS):
                 kcats[topic, partition] = subprocess.Popen(
                     ["kcat", "-b", self.kafka, "-t", self.name + "." + topic, "-p", str(partition), "-P", "-E", "-X", "linger.ms=5",
-                     "-X", "enable.idempotence=true"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                     "-X", "max.in.flight.requests.per.connection=1", "-X", "message.timeout.ms=0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for events in event_lists(seed, seconds):
             for topic, partition, event in events:
                 kcats[topic, partition].stdin.write(json.dumps(event) + "\n")
@@ -142,7 +142,7 @@ class Stream:
             time.sleep(pace)
         for k in kcats.values():
             k.stdin.close()
-        return all(k.wait(60) == 0 for k in kcats.values())
+        return all(k.wait(120) == 0 for k in kcats.values())
 
     def start(self, seed, seconds, pace):
         """Produces in a process of its own: `seconds` of event time at `pace` s of wall time each."""
