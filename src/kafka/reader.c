@@ -6,7 +6,10 @@
  */
 #include "kafka/kafka_int.h"
 
+#include <poll.h>
 #include <string.h>
+
+enum { LEADER_WAIT_MS = 200 };
 
 struct tsn_reader {
     rd_kafka_t *rk;
@@ -29,6 +32,13 @@ static void no_group(rd_kafka_conf_t *conf)
     tsn_kafka_conf_set(conf, "isolation.level", "read_committed");
 }
 
+/* Right after a topic was made, or when its leader moves. */
+static bool no_leader_yet(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 /* query_watermark_offsets of a read_committed handle gives the last stable offset: a handle of its own asks. */
 static enum tsn_err true_end(const struct tsn_config *config, const char *topic, int32_t partition, int64_t *low,
                              int64_t *high, struct tsn_error *error)
@@ -46,9 +56,10 @@ static enum tsn_err true_end(const struct tsn_config *config, const char *topic,
         return error->code;
     for (int tries = 0; tries < 30 && !(tries && tsn_kafka_given_up()); tries++) {
         code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 1000);
-        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT &&
-            code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT && !no_leader_yet(code))
             break;
+        if (no_leader_yet(code))
+            poll(NULL, 0, LEADER_WAIT_MS);
     }
     rd_kafka_destroy(rk);
     if (code) {
