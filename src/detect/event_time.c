@@ -203,10 +203,9 @@ static void advance_unit(struct tsn_detect *d, const struct topic_time *times, s
         return;
     if (unit->time_ms == TSN_TIME_NONE && (unit->start_ms == TSN_TIME_NONE || now_ms < unit->start_ms))
         unit->start_ms = now_ms;
-    if (now_ms <= unit->time_ms)
-        return;
-    unit->time_ms = now_ms;
-    leap(d, unit);
+    if (now_ms > unit->time_ms)
+        unit->time_ms = now_ms;
+    leap(d, unit); /* a restored time may have leapt, too: state is read from a topic */
 }
 
 void tsn_detect_advance(struct tsn_detect *d)
