@@ -55,9 +55,8 @@ allow "$respond" "Write" --topic "${prefix}incidents" --topic "${prefix}respond"
 allow "$respond" "Read" --group "${groups}respond"
 allow "$respond" "Write" --transactional-id "${groups}respond"
 
-# People: `topics apply`, `topics check`, `check`, `incidents`, and reading what came out.
+# People: `topics apply`, `topics check`, `check`, `incidents`, `samples`, `replay`, and reading what came out.
 allow "$operator" "Describe DescribeConfigs Create" "${all[@]}"
 [ ${#inputs[@]} -eq 0 ] || allow "$operator" "Describe DescribeConfigs" "${inputs[@]}"
-allow "$operator" "Read" --topic "${prefix}alerts" --topic "${prefix}incidents" --topic "${prefix}respond" \
-    --topic "${prefix}rules" --topic "${prefix}deadletter"
+allow "$operator" "Read" "${all[@]}"
 allow "$operator" "Write" --topic "${prefix}commands"

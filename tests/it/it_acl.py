@@ -171,6 +171,8 @@ def spine(folder, plain, sasl, redis):
             sh([TOCSIN, "incidents", "list", "--config", write_config(folder, "tocsin-operator", sasl, redis, "tocsin-read")])))
         check("people read incidents with the reading user", listed is not None,
               sh([TOCSIN, "incidents", "list", "--config", operator]).stderr)
+        again = sh([TOCSIN, "replay", "--config", operator, "--from", "1h", "--to", "0s", "--no-incidents"])
+        check("the operator replays", again.returncode == 0 and "Hot" in again.stdout, again.stdout + again.stderr)
         for stage, worker in workers.items():
             worker.send_signal(signal.SIGTERM)
             check(f"{stage} ends in order", worker.wait(40) == 0, open(os.path.join(folder, f"{stage}.log")).read())
