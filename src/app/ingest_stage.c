@@ -23,13 +23,22 @@ enum {
     POLL_MAX = 2048, POLL_MS = 50, QUERY_MS = 2000, COMMITTED_MS = 3000,
     DRAIN_MS = 8000,        /* on revoke: below the rebalance timeout, and inside the 10 s of an ordered stop */
     SILENT_CLOSE_MS = 1000, /* punctuation when nothing came */
-    IDLE_RENEW_MS = 500, RULES_MS = 500, ALIGN_MS = 1000, RETRY_MS = 1000
+    IDLE_RENEW_MS = 500, RULES_MS = 500, ALIGN_MS = 1000, RETRY_MS = 1000,
+    ALIGN_MARKS = 64 /* a minute of marks; a partition that stays ahead for longer is paused by then, or not by bytes */
+};
+
+/* How many bytes a partition had given when its watermark stood there. */
+struct align_mark {
+    int64_t watermark_ms, bytes;
 };
 
 struct part {
     bool mine, held, align_paused, idle, blocked;
     int64_t next_offset, eof_offset; /* eof_offset -1: records came since */
     int64_t eof_ns, asked_ns, retry_ns;
+    int64_t bytes; /* values read */
+    struct align_mark marks[ALIGN_MARKS]; /* oldest first */
+    int mark_count;
     int64_t until; /* until_end: where to stop; -1 not asked */
 };
 
@@ -363,6 +372,7 @@ static void take_message(struct session *s, const struct tsn_message *m)
         return;
     }
     part->next_offset = m->offset + 1;
+    part->bytes += (int64_t)m->value_len;
     part->eof_offset = -1;
     part->idle = part->blocked = false;
 }
@@ -425,7 +435,27 @@ static int64_t slowest(struct session *s, const struct tsn_kafka_partitions *com
     return least == INT64_MAX ? TSN_TIME_NONE : least;
 }
 
-/* Partitions of one input topic run no further apart than time.align: DETECT would have to hold what they bring ahead of time. A partition that
+static void mark_bytes(struct part *part, int64_t watermark_ms)
+{
+    if (watermark_ms == TSN_TIME_NONE)
+        return;
+    if (part->mark_count == ALIGN_MARKS) {
+        memmove(part->marks, part->marks + 1, (ALIGN_MARKS - 1) * sizeof part->marks[0]);
+        part->mark_count--;
+    }
+    part->marks[part->mark_count++] = (struct align_mark){ watermark_ms, part->bytes };
+}
+
+/* What the partition gave since its own watermark stood at `least_ms`: what DETECT has to hold of it. */
+static int64_t bytes_ahead(const struct part *part, int64_t least_ms)
+{
+    for (int i = part->mark_count; i > 0; i--)
+        if (part->marks[i - 1].watermark_ms <= least_ms)
+            return part->bytes - part->marks[i - 1].bytes;
+    return part->mark_count ? part->bytes - part->marks[0].bytes : 0;
+}
+
+/* Partitions of one input topic run no further apart than time.align (or time.align_bytes of their records): DETECT would have to hold what they bring ahead of time. A partition that
  * has no watermark yet is the slowest of all, but cannot be waited for: it may be empty. */
 static void align(struct session *s)
 {
@@ -445,12 +475,15 @@ static void align(struct session *s)
         for (int32_t p = 0; p < s->part_count[input]; p++) {
             struct part *part = &s->parts[input][p];
             int64_t at = part->mine ? tsn_ingest_watermark(s->ingest, (size_t)input, p) : TSN_TIME_NONE;
-            bool ahead = least != TSN_TIME_NONE && at != TSN_TIME_NONE && at - least > s->config->time.align_ms;
+            bool ahead;
 
+            mark_bytes(part, at);
+            ahead = !part->idle && least != TSN_TIME_NONE && at != TSN_TIME_NONE && at > least &&
+                    (at - least > s->config->time.align_ms || bytes_ahead(part, least) > s->config->time.align_bytes);
             if (!part->mine || ahead == part->align_paused)
                 continue;
             part->align_paused = ahead;
-            part->eof_offset = -1;
+            tsn_ingest_blocked(s->ingest, (size_t)input, p); /* what comes while it waits is not seen: it holds time */
             tsn_consumer_pause(s->consumer, input, p, ahead);
         }
     }

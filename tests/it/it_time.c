@@ -82,7 +82,7 @@ static void start(struct world *w, const char *rules)
     write_file(w->folder, "rules.yaml", rules);
     tsn_buf_printf(&text,
                    "kafka: { bootstrap.servers: \"%s\" }\nredis: { url: \"%s\" }\ninputs: [ { topic: %s, type: metrics } ]\nrules: [ rules.yaml ]\n"
-                   "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\ntime: { out_of_orderness: 1s }\nhttp: { listen: \"\" }\n",
+                   "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\ntime: { out_of_orderness: 1s, align: 30s }\nhttp: { listen: \"\" }\n",
                    tsn_it_kafka(), tsn_it_redis(), w->topic, w->name, w->name);
     snprintf(file, sizeof file, "%s/tocsin.yaml", w->folder);
     die_on(tsn_config_parse(&w->config, file, text.data, text.len, &(struct tsn_config_io){ NULL, NULL, NULL }, &error), &error);
@@ -277,12 +277,55 @@ static void backlog_is_counted(void **state)
     stop(&w);
 }
 
+static bool is_paused(const struct tsn_app_input *in)
+{
+    return in->paused;
+}
+
+static bool is_not_paused(const struct tsn_app_input *in)
+{
+    return !in->paused;
+}
+
+/* Partition 0 is ten minutes ahead of an active partition 1: it waits, reads nothing more, and goes on once the other has come near. */
+static void fast_partition_waits(void **state)
+{
+    struct world w;
+    int64_t base_ms = now_ms() - 3600000;
+    uint64_t sent = 0, read;
+
+    TSN_UNUSED(state);
+    start(&w, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Any\n    expr: x > 5\n");
+    for (int i = 0; i < 100 && !(input(&w, 0) && is_paused(input(&w, 0))); i++) {
+        send(&w, 1, "x", "gauge", 1, base_ms + i * 10);
+        send(&w, 0, "x", "gauge", 1, base_ms + 600000 + (int64_t)sent++ * 10);
+        tsn_it_sleep_ms(200);
+    }
+    assert_true(input(&w, 0) && is_paused(input(&w, 0)));
+    tsn_it_sleep_ms(500);
+    read = input(&w, 0)->records;
+    for (int i = 0; i < 100; i++)
+        send(&w, 0, "x", "gauge", 1, base_ms + 600000 + (int64_t)sent++ * 10);
+    for (int i = 0; i < 15; i++) {
+        send(&w, 1, "x", "gauge", 1, base_ms + 2000 + i * 100);
+        tsn_it_sleep_ms(200);
+    }
+    assert_int_equal(input(&w, 0)->records, read);
+    send(&w, 1, "x", "gauge", 1, base_ms + 600000);
+    assert_true(until(&w, 0, is_not_paused));
+    assert_true(until(&w, 0, is_idle));
+    assert_int_equal(input(&w, 0)->records, sent);
+    assert_int_equal(w.stats->ingest.late_dropped + w.stats->detect.late_dropped, 0);
+    stop(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silence_moves_time),
         cmocka_unit_test(blocked_is_not_idle),
         cmocka_unit_test(backlog_is_counted),
+        cmocka_unit_test(fast_partition_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
