@@ -157,7 +157,7 @@ unit:
 
 test: deps
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=$(TEST_SANITIZE) test-bins
-	$(Q)$(MAKE) -j$(JOBS) all
+	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)))
 	$(Q)tests/run.sh all
 
 demo: deps

@@ -17,7 +17,7 @@ mkdir -p build/test-logs
 run() {
     local name=$1 log p f rc start
     shift
-    log=build/test-logs/$(echo "$name" | tr '/ ' '__').log
+    log=build/test-logs/$(echo "$name" | tr '/ ()' '____').log
     start=$SECONDS
     timeout "${RUN_TIMEOUT:-900}" "$@" >"$log" 2>&1
     rc=$?
@@ -53,7 +53,8 @@ if [ "$what" = all ]; then
     for t in tests/sim/sim_*.c; do
         [ -e "$t" ] || continue
         n=$(basename "$t" .c)
-        run "sim/$n" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-120}"
+        run "sim/$n (sanitized)" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-60}"
+        run "sim/$n" build/release/tests/sim/"$n" --seed 1 --seeds 1000
     done
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
     # They start only if some test needs them.
