@@ -101,6 +101,10 @@ with open(path) as f:
     config = json.load(f)
 config["http"] = {"listen": "127.0.0.1:%d" % port}
 config["time"] = {"future": "5m"}
+config["inputs"] += [{"topic": stream.name + ".avro", "type": "metrics", "format": "avro"},
+                     {"topic": stream.name + ".framed", "type": "metrics", "format": "confluent"}]
+config["registry"] = {"url": spine.address("TOCSIN_IT_REGISTRY")}
+config["ingest"] = {"max_series": 1000}
 with open(path, "w") as out:
     json.dump(config, out)
 made = subprocess.run([TOCSIN, "topics", "apply", "--config", path, "--inputs"], capture_output=True, text=True)
@@ -142,6 +146,15 @@ offsets = sorted(int(part.split("=")[1]) for line in dead for part in line.split
 checks.check(offsets == list(range(25, 25 + len(poison))), "each says its offset: %r" % offsets)
 checks.check(all("tocsin_reason=" in line and "tocsin_error=" in line for line in dead), "each says why: %r" % dead[:1])
 checks.check(get(port, "/readyz")[0] == 200, "still ready")
+
+before = metric(port, "tocsin_input_dead_letters_total")
+produce(stream.name + ".avro", [b"\x02", b"\xff" * 9, b"\x0cpoison", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01" * 3])
+produce(stream.name + ".framed", [b"\x00\x00\x0f\x42\x40\x02", b"\x01\x00\x00\x00\x01", b"\x00\x00"])
+until("truncated and hostile Avro, unknown schema ids: each a dead letter", lambda: metric(port, "tocsin_input_dead_letters_total") == before + 7)
+produce(metrics, [json.dumps([event(service="a", id=str(at + i)) for i in range(500)]).encode() for at in range(0, 20000, 500)])
+until("20,000 label values meet the limit of 1,000 series", lambda: metric(port, "tocsin_ingest_limit_hits_total") > 0)
+checks.check(metric(port, "tocsin_detect_series") <= 1100, "series are bounded: %r" % metric(port, "tocsin_detect_series"))
+checks.check(get(port, "/readyz")[0] == 200, "still ready after the flood of label values")
 
 status = subprocess.run([TOCSIN, "status", "--config", path], capture_output=True, text=True)
 checks.check(status.returncode == 0 and "NeverMatches" in status.stdout and "never matched" in status.stdout, "status warns: " + status.stdout + status.stderr)
