@@ -142,6 +142,7 @@ static void commit(struct session *s)
 {
     int64_t began_ns = tsn_mono_now().ns;
     struct tsn_error error = { 0 }, ignored;
+    size_t transitions = s->out.transitions.len;
     enum tsn_err err;
 
     if (!s->dirty || s->ended)
@@ -149,6 +150,7 @@ static void commit(struct session *s)
     err = transact(s, &error);
     pthread_mutex_lock(&s->app->stats_lock);
     s->app->stats->detect.commits += !err;
+    s->app->stats->detect.transitions += err ? 0 : transitions;
     s->app->stats->detect.aborts += err != TSN_OK;
     s->app->stats->detect.commit_us_total += (tsn_mono_now().ns - began_ns) / 1000;
     if (!err)
@@ -427,7 +429,6 @@ static void publish_stats(struct session *s)
         sum.steps += one.steps;
         sum.rule_evaluations += one.rule_evaluations;
         sum.rule_errors += one.rule_errors;
-        sum.transitions += one.transitions;
         sum.late_dropped += one.late_dropped;
         sum.late_moved += one.late_moved;
         sum.series += one.series;
@@ -448,7 +449,6 @@ static void publish_stats(struct session *s)
     to->detect.steps = sum.steps;
     to->detect.evaluations = sum.rule_evaluations;
     to->detect.rule_errors = sum.rule_errors;
-    to->detect.transitions = sum.transitions;
     to->detect.late_dropped = sum.late_dropped;
     to->detect.late_moved = sum.late_moved;
     to->detect.series = sum.series;
@@ -523,6 +523,7 @@ static void housekeeping(struct session *s)
         commit(s);
     if (older_than(s->stats_ns, STATS_MS)) {
         s->stats_ns = tsn_mono_now().ns;
+        commit(s); /* so that the time that is shown has all its transitions behind it */
         publish_stats(s);
         publish_rules(s);
         watch_blindness(s);

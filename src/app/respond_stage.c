@@ -149,7 +149,7 @@ static void apply_alert(struct respond_session *s, const struct tsn_message *m)
     respond_store_input(s, TSN_STORE_ALERT, before);
     if (ok)
         tsn_transition_release(&t);
-    COUNT(s, transitions, ok);
+    COUNT(s, transitions, ok && m->offset > before.alerts); /* not what a session before had taken */
 }
 
 static void apply_command(struct respond_session *s, const struct tsn_message *m)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole demo at full speed, on the mock cluster and on the real broker: all as expected on both, and what comes out of the two
-# is the same to the byte: alerts and incident events do not depend on the broker, the batches or the pace. Then what is
+# is the same: alerts to the byte, incident events but for their times; they do not depend on the broker, the batches or the pace. Then what is
 # printed for people, a paced play, an interrupted one (ordered, nothing left behind), and what goes wrong.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -11,9 +11,10 @@ dir=$(mktemp -d)
 export TMPDIR=$dir
 trap 'rm -rf "$dir"' EXIT
 
-# The lines of one type, in an order of their own: alerts and incidents interleave as the topics are read. Level 3 climbs three
-# hours after level 2 was paged, and that is when a clock was read, so its time alone is not a function of the events.
-lines() { grep "\"type\":\"$1\"" "$2" | sed '/"event":"escalated".*"level":3/s/"event_time":"[^"]*",//' | sort; }
+# The lines of one type, in an order of their own: alerts and incidents interleave as the topics are read. At full speed the time of an
+# incident event is not a function of the events: rules that read different inputs step as those are read, so at half an hour of
+# event time a poll the incident clock may have followed one unit's step before another's comes. Alert lines are compared whole.
+lines() { grep "\"type\":\"$1\"" "$2" | if [ "$1" = incident ]; then sed 's/"event_time":"[^"]*",//'; else cat; fi | sort; }
 
 play() { # NAME OPTIONS…
     local name=$1

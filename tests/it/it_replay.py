@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import spine
 
-TOCSIN = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/tocsin")
+TOCSIN = spine.program(sys.argv)
 SECONDS, PACE = 240, 0.02
 
 
@@ -32,7 +32,7 @@ def replay(run, *args):
 
 def main():
     checks = spine.Checks()
-    stream = spine.Stream(TOCSIN, os.environ["TOCSIN_IT_KAFKA"], os.environ["TOCSIN_IT_REDIS"])
+    stream = spine.Stream(TOCSIN, spine.address("TOCSIN_IT_KAFKA"), spine.address("TOCSIN_IT_REDIS"))
     run = spine.Run(stream, "live")
     made = run.create_topics()
     checks.check(made.returncode == 0, "topics apply: " + made.stdout + made.stderr)
