@@ -157,7 +157,7 @@ unit:
 
 test: deps
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=$(TEST_SANITIZE) test-bins
-	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)))
+	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan)
 	$(Q)tests/run.sh all
 
 demo: deps

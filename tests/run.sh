@@ -50,6 +50,7 @@ for t in tests/fuzz/fuzz_*.c; do
 done
 if [ "$what" = all ]; then
     run lint tests/lint.sh
+    run "prop/prop_plan (release)" env SEEDS=20000 build/release/tests/prop/prop_plan
     for t in tests/sim/sim_*.c; do
         [ -e "$t" ] || continue
         n=$(basename "$t" .c)

@@ -58,6 +58,14 @@ static bool may_be_alerts(const struct tsn_expr *selector)
     return true;
 }
 
+/* An anchored window takes its first value from before it. */
+static int64_t matrix_reach(const struct tsn_expr *e, const struct tsn_expr *selector, int64_t lookback_ms)
+{
+    if (selector->u.selector.anchored)
+        return e->u.matrix.range_ms + lookback_ms;
+    return e->u.matrix.range_ms > lookback_ms ? e->u.matrix.range_ms : lookback_ms;
+}
+
 /* A window looks back over its range; why an alert ended is found over the lookback in any case. */
 static void reach_selector(const struct tsn_expr *e, int64_t back_ms, struct reach *reach)
 {
@@ -72,14 +80,15 @@ static void reach_selector(const struct tsn_expr *e, int64_t back_ms, struct rea
 static void find_reach(const struct tsn_expr *e, struct reach *reach)
 {
     int64_t outer = reach->outer_ms, step_ms;
+    const struct tsn_expr *selector;
 
     switch (e->kind) {
     case TSN_EXPR_SELECTOR:
         reach_selector(e, reach->lookback_ms, reach);
         break;
     case TSN_EXPR_MATRIX:
-        reach_selector(tsn_expr_unwrap(e->u.matrix.selector),
-                       e->u.matrix.range_ms > reach->lookback_ms ? e->u.matrix.range_ms : reach->lookback_ms, reach);
+        selector = tsn_expr_unwrap(e->u.matrix.selector);
+        reach_selector(selector, matrix_reach(e, selector, reach->lookback_ms), reach);
         break;
     case TSN_EXPR_SUBQUERY:
         step_ms = e->u.subquery.step_ms > 0 ? e->u.subquery.step_ms : TSN_MINUTE_MS;

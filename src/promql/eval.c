@@ -116,31 +116,32 @@ static enum tsn_err count_samples(struct eval *ev, size_t more)
     return TSN_OK;
 }
 
-/* anchored and smoothed change what a window holds; an answer without them would be a wrong one. */
-static bool extended(const struct tsn_expr *selector)
-{
-    return selector->u.selector.anchored || selector->u.selector.smoothed;
-}
-
-static enum tsn_err refuse_extended(struct eval *ev, const struct tsn_expr *selector)
-{
-    return tsn_error_set(ev->error, TSN_ERR_UNSUPPORTED, "the %s modifier is not evaluated",
-                         selector->u.selector.anchored ? "anchored" : "smoothed");
-}
-
 /* A duration that folds to nothing parses, and fails here as in Prometheus. */
 static enum tsn_err empty_duration(struct eval *ev)
 {
     return tsn_error_set(ev->error, TSN_ERR_INVALID, "duration must be greater than 0");
 }
 
-static enum tsn_err select_instant(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+static enum tsn_err select_smoothed(struct eval *ev, const struct tsn_expr *e, int64_t ref_ms, int64_t at_ms,
+                                    struct vec *out)
 {
-    int64_t ref_ms = reference_time(ev, e->u.selector.at, e->u.selector.at_ms, e->u.selector.offset_ms, at_ms);
+    int64_t from_ms = ref_ms - ev->opt.lookback_ms;
+    struct tsn_series_list found = { 0 };
+    double value;
+
+    ev->storage->select(ev->storage->self, e->u.selector.matchers, e->u.selector.matcher_count, from_ms,
+                        ref_ms + ev->opt.lookback_ms, &found);
+    for (size_t i = 0; i < found.len; i++)
+        if (tsn_smoothed_value(&found.items[i], from_ms, ref_ms, &value))
+            tsn_vec_elem(out, tsn_labels_ref(found.items[i].labels), at_ms, value);
+    tsn_free(found.items);
+    return count_samples(ev, out->len);
+}
+
+static enum tsn_err select_newest(struct eval *ev, const struct tsn_expr *e, int64_t ref_ms, struct vec *out)
+{
     struct tsn_series_list found = { 0 };
 
-    if (extended(e))
-        return refuse_extended(ev, e);
     ev->storage->select(ev->storage->self, e->u.selector.matchers, e->u.selector.matcher_count,
                         ref_ms - ev->opt.lookback_ms, ref_ms, &found);
     for (size_t i = 0; i < found.len; i++) {
@@ -156,29 +157,48 @@ static enum tsn_err select_instant(struct eval *ev, const struct tsn_expr *e, in
     return count_samples(ev, out->len);
 }
 
+static int64_t selector_time(const struct eval *ev, const struct tsn_expr *e, int64_t at_ms)
+{
+    return reference_time(ev, e->u.selector.at, e->u.selector.at_ms, e->u.selector.offset_ms, at_ms);
+}
+
+static enum tsn_err select_instant(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+{
+    int64_t ref_ms = selector_time(ev, e, at_ms);
+
+    return e->u.selector.smoothed ? select_smoothed(ev, e, ref_ms, at_ms, out) : select_newest(ev, e, ref_ms, out);
+}
+
+enum tsn_err tsn_ev_newest(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
+{
+    return select_newest(ev, e, selector_time(ev, e, at_ms), out);
+}
+
 static enum tsn_err select_range(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct mat *out)
 {
     const struct tsn_expr *sel = tsn_expr_unwrap(e->u.matrix.selector);
-    int64_t ref_ms = reference_time(ev, sel->u.selector.at, sel->u.selector.at_ms, sel->u.selector.offset_ms, at_ms);
+    int64_t ref_ms = selector_time(ev, sel, at_ms), from_ms, to_ms = ref_ms;
     struct tsn_series_list found = { 0 };
     size_t total = 0;
 
     if (e->u.matrix.range_ms <= 0)
         return empty_duration(ev);
-    if (extended(sel))
-        return refuse_extended(ev, sel);
     out->range_ms = e->u.matrix.range_ms;
     out->end_ms = ref_ms;
-    out->start_ms = ref_ms - out->range_ms;
-    ev->storage->select(ev->storage->self, sel->u.selector.matchers, sel->u.selector.matcher_count, out->start_ms,
-                        ref_ms, &found);
+    out->start_ms = from_ms = ref_ms - out->range_ms;
+    if (tsn_extended(sel))
+        from_ms -= ev->opt.lookback_ms;
+    if (sel->u.selector.smoothed)
+        to_ms += ev->opt.lookback_ms;
+    ev->storage->select(ev->storage->self, sel->u.selector.matchers, sel->u.selector.matcher_count, from_ms, to_ms,
+                        &found);
     for (size_t i = 0; i < found.len; i++) {
         struct win w = { 0 };
 
         for (size_t n = 0; n < found.items[i].count; n++) {
             struct tsn_sample s = found.items[i].samples[n];
 
-            if (s.ts_ms <= out->start_ms || s.ts_ms > ref_ms || tsn_is_stale(s.value))
+            if (s.ts_ms <= from_ms || s.ts_ms > to_ms || tsn_is_stale(s.value))
                 continue;
             if (w.count == w.cap)
                 w.samples = tsn_vec_grow(w.samples, &w.cap, w.count + 1, sizeof *w.samples);
@@ -410,6 +430,8 @@ enum tsn_err tsn_eval_instant(const struct tsn_query *query, const struct tsn_st
     case TSN_TYPE_STRING: result->string = tsn_strndup(root->u.string.text, root->u.string.len); return TSN_OK;
     case TSN_TYPE_MATRIX:
         err = tsn_ev_matrix(&ev, root, at_ms, &m);
+        if (!err && tsn_extended(root))
+            tsn_extend_windows(&m, root);
         if (!err)
             matrix_result(&m, result);
         tsn_mat_free(&m);

@@ -113,6 +113,7 @@ static enum tsn_err over_windows(struct eval *ev, const struct tsn_expr *e, int6
     enum tsn_function_id id = e->u.call.func->id;
     uint32_t range_arg = id == TSN_FN_QUANTILE_OVER_TIME ? 1 : 0;
     bool keeps_name = id == TSN_FN_LAST_OVER_TIME || id == TSN_FN_FIRST_OVER_TIME;
+    bool extended = tsn_extended(e->u.call.args[range_arg]);
     struct mat m = { 0 };
     double param = 0;
     enum tsn_err err = TSN_OK;
@@ -120,11 +121,15 @@ static enum tsn_err over_windows(struct eval *ev, const struct tsn_expr *e, int6
     if (e->u.call.arg_count == 2)
         err = tsn_ev_scalar(ev, e->u.call.args[1 - range_arg], at_ms, &param);
     if (!err)
+        err = tsn_extended_check(ev, e->u.call.func, e->u.call.args[range_arg]);
+    if (!err)
         err = tsn_ev_matrix(ev, e->u.call.args[range_arg], at_ms, &m);
     for (size_t i = 0; i < m.len && !err; i++) {
         double value;
+        bool has = extended ? tsn_extended_value(id, e->u.call.args[range_arg], &m.items[i], &m, &value)
+                            : tsn_window_value(id, &m.items[i], &m, at_ms, param, &value);
 
-        if (tsn_window_value(id, &m.items[i], &m, at_ms, param, &value))
+        if (has)
             tsn_vec_elem(out, keeps_name ? tsn_labels_ref(m.items[i].labels) : tsn_labels_drop_name(m.items[i].labels),
                          at_ms, value);
     }
@@ -211,7 +216,8 @@ static enum tsn_err timestamps(struct eval *ev, const struct tsn_expr *e, int64_
 {
     const struct tsn_expr *arg = tsn_expr_unwrap(e->u.call.args[0]);
     struct vec in = { 0 };
-    enum tsn_err err = tsn_ev_vector(ev, arg, at_ms, &in);
+    enum tsn_err err = arg->kind == TSN_EXPR_SELECTOR ? tsn_ev_newest(ev, arg, at_ms, &in)
+                                                      : tsn_ev_vector(ev, arg, at_ms, &in);
 
     for (size_t i = 0; i < in.len && !err; i++)
         tsn_vec_elem(out, tsn_labels_drop_name(in.items[i].labels), at_ms,
@@ -259,8 +265,12 @@ static enum tsn_err absent(struct eval *ev, const struct tsn_expr *e, int64_t at
     const struct tsn_expr *arg = e->u.call.args[0];
     struct vec v = { 0 };
     struct mat m = { 0 };
-    enum tsn_err err = e->u.call.func->id == TSN_FN_ABSENT ? tsn_ev_vector(ev, arg, at_ms, &v)
-                                                           : tsn_ev_matrix(ev, arg, at_ms, &m);
+    enum tsn_err err = TSN_OK;
+
+    if (e->u.call.func->id == TSN_FN_ABSENT)
+        err = tsn_ev_vector(ev, arg, at_ms, &v);
+    else if (!(err = tsn_extended_check(ev, e->u.call.func, arg)))
+        err = tsn_ev_matrix(ev, arg, at_ms, &m);
 
     if (!err && !v.len && !m.len)
         tsn_vec_elem(out, tsn_absent_labels(arg), at_ms, 1);

@@ -45,10 +45,24 @@ enum tsn_err tsn_vec_unique(struct eval *ev, struct vec *v);
 enum tsn_err tsn_ev_vector(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 enum tsn_err tsn_ev_scalar(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, double *out);
 enum tsn_err tsn_ev_matrix(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct mat *out);
+/* A selector's newest samples, also where it is smoothed: what timestamp() reads. */
+enum tsn_err tsn_ev_newest(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 /* eval_call.c, eval_binary.c, eval_aggregate.c */
 enum tsn_err tsn_ev_call(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 enum tsn_err tsn_ev_binary(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
 enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out);
+
+/* eval_extended.c: e (a selector, or a matrix of one) is anchored or smoothed. */
+bool tsn_extended(const struct tsn_expr *e);
+/* May f be asked of that? */
+enum tsn_err tsn_extended_check(struct eval *ev, const struct tsn_function *f, const struct tsn_expr *arg);
+/* One window, with what lies around it, to one number. w->count > 0; false: no output. */
+bool tsn_extended_value(enum tsn_function_id id, const struct tsn_expr *arg, const struct win *w, const struct mat *m,
+                        double *out);
+/* Windows as the result itself: cut to their ends. */
+void tsn_extend_windows(struct mat *m, const struct tsn_expr *e);
+/* A smoothed instant selector's value; s also holds the samples of one lookback after at_ms. */
+bool tsn_smoothed_value(const struct tsn_series_view *s, int64_t from_ms, int64_t at_ms, double *out);
 
 /* __name__, __type__, __unit__. */
 bool tsn_label_is_metadata(const char *name);

@@ -199,6 +199,13 @@ static void check_future(struct lint *l, const struct tsn_expr *e, int64_t offse
                  "`@` pins the time, so the rule would have to keep or foresee that moment: a stream cannot run it");
 }
 
+static void check_smoothed(struct lint *l, const struct tsn_expr *selector)
+{
+    if (selector->u.selector.smoothed)
+        lint_add(l, selector, "needs-future", TSN_LINT_ERROR, lint_text("`anchored`, which reads only what has been"),
+                 "`smoothed` draws a line to the sample after the step, which has not come yet: a stream cannot run it");
+}
+
 /* Counters that INGEST counts itself end counter_ttl after their last event. */
 static bool counted_here(const char *metric)
 {
@@ -351,7 +358,10 @@ static bool visit(const struct tsn_expr *e, void *arg)
         check_window(l, e);
         check_quantile(l, e);
         break;
-    case TSN_EXPR_SELECTOR: check_future(l, e, e->u.selector.offset_ms, e->u.selector.at); break;
+    case TSN_EXPR_SELECTOR:
+        check_future(l, e, e->u.selector.offset_ms, e->u.selector.at);
+        check_smoothed(l, e);
+        break;
     case TSN_EXPR_SUBQUERY: check_future(l, e, e->u.subquery.offset_ms, e->u.subquery.at); break;
     case TSN_EXPR_MATRIX:
         check_counter_ttl(l, e);

@@ -207,6 +207,7 @@ static bool check_streamable(const struct tsn_expr *e, void *arg)
     struct stream_check *check = arg;
     int64_t offset = 0;
     enum tsn_at_kind at = TSN_AT_NONE;
+    bool smoothed = e->kind == TSN_EXPR_SELECTOR && e->u.selector.smoothed;
 
     if (e->kind == TSN_EXPR_SELECTOR) {
         offset = e->u.selector.offset_ms;
@@ -219,6 +220,8 @@ static bool check_streamable(const struct tsn_expr *e, void *arg)
         check->why = "the @ modifier reads a fixed time, which a stream has left behind or not reached";
     else if (offset < 0)
         check->why = "a negative offset reads the future, which a stream does not have";
+    else if (smoothed)
+        check->why = "`smoothed` reads the sample after the step, which a stream does not have yet";
     return !check->why;
 }
 

@@ -100,8 +100,20 @@ static void results_are_prometheus_s(void **state)
         { "sum by (job) (g) or up", 0, "{job=\"a\"} 2;" }, /* the key leaves out __name__: up is covered */
         { "-g{i=\"1\"} ^ 2", 120000, "{i=\"1\", job=\"a\"} -16;" },
         { "{job=\"a\"", 0, "parse error" },
-        { "rate(c_total[5m] anchored)", 240000, "error: the anchored modifier is not evaluated" },
-        { "up smoothed", 0, "error: the smoothed modifier is not evaluated" },
+        { "increase(c_total[2m] anchored)", 210000, "{job=\"a\"} 15;" }, /* 10 from before, 20, 5 */
+        { "rate(c_total[2m] smoothed)", 150000, "{job=\"a\"} 0.14583333333333334;" },
+        { "delta(g{i=\"1\"}[90s] smoothed)", 90000, "{i=\"1\", job=\"a\"} 2;" },
+        { "changes(c_total[2m] anchored)", 230000, "{job=\"a\"} 2;" },
+        { "resets(c_total[1m] anchored)", 180000, "{job=\"a\"} 1;" },
+        { "g smoothed", 90000, "g{i=\"1\", job=\"a\"} 3;g{i=\"2\", job=\"a\"} 2;" }, /* a line to the next, or none */
+        { "timestamp(g{i=\"1\"} smoothed)", 90000, "{i=\"1\", job=\"a\"} 60;" },
+        { "g{i=\"1\"} anchored", 90000, "g{i=\"1\", job=\"a\"} 2;" },
+        { "count_over_time(g[5m] anchored)", 0, "error: anchored modifier can only be used with: changes, delta, "
+                                                "increase, rate, resets - not with count_over_time" },
+        { "changes(g[5m] smoothed)", 0, "error: smoothed modifier can only be used with: delta, increase, rate - "
+                                        "not with changes" },
+        { "absent_over_time(nix[5m] anchored)", 0, "error: anchored modifier can only be used with: changes, delta, "
+                                                   "increase, rate, resets - not with absent_over_time" },
     };
     struct tsn_buf got = TSN_BUF_INIT;
 

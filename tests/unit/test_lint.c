@@ -104,6 +104,7 @@ static const struct rule_case cases[] = {
     { "up == 0", "    for: 1m\n", "" },
     { "up offset -5m == 0", "", "needs-future" },
     { "up @ 100 == 0", "", "needs-future" },
+    { "up smoothed == 0", "", "needs-future" },
     { "max_over_time(up[5m:1m] @ end()) == 0", "", "needs-future" },
     { "sum by (service) (increase(hooks_processed_total[3h])) > 5", "", "window-over-counter-ttl" },
     { "sum by (service) (increase(hooks_processed_total[1h] offset 30m)) > 5", "    for: 31m\n", "window-over-counter-ttl" },

@@ -41,6 +41,7 @@ static void test_expressions(void **state)
         { "rate(x[1h] offset 10m) > 1", 75 * M },
         { "x - x offset 1d > 1", 1445 * M },
         { "x offset -1h > 1", 5 * M },
+        { "rate(x[1h] anchored) > 1", 65 * M },
         { "max_over_time(rate(x[5m])[1h:1m]) > 1", 71 * M },
         { "max_over_time(rate(x[5m])[1h:1m] offset 30m) > 1", 101 * M },
         { "sum by (a) (rate(x[30m])) / on (a) group_left () sum by (a) (rate(x[3d])) > 1", 4325 * M },
