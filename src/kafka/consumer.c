@@ -12,7 +12,11 @@
 
 #include <string.h>
 
-enum { BATCH_MAX = 4096, COMMITTED_TRIES = 60 };
+enum {
+    BATCH_MAX = 4096, COMMITTED_TRIES = 60,
+    GATHER_MS = 5, /* after the first message: what comes right behind it is worth one wake-up, and no event waits longer */
+    WAKE_MS = 2    /* between two knocks at the fetchers' door: at 3 M messages a second some 6,000 of them */
+};
 
 struct tsn_consumer {
     rd_kafka_t *rk, *observer; /* observer: read_uncommitted, never subscribed */
@@ -25,6 +29,8 @@ struct tsn_consumer {
     ssize_t held_count;
     struct tsn_error failed; /* from inside a callback */
     bool cooperative, closing;
+    char *sasl_username, *sasl_password; /* "" where the user has none */
+    int64_t woken_ns;
 };
 
 rd_kafka_t *tsn_consumer_handle(struct tsn_consumer *c)
@@ -157,15 +163,25 @@ static rd_kafka_conf_t *member_conf(const struct tsn_consumer_options *o, struct
     /* Below 2.6.1 cooperative-sticky may rebalance in an endless loop. */
     tsn_kafka_conf_default(conf, o->config, "partition.assignment.strategy",
                            rd_kafka_version() >= 0x020601ff && !o->eager ? "cooperative-sticky" : "range,roundrobin");
-    /* Limits that stall 2.0.2's fetcher if met (it then waits a fixed second): high count, bound by bytes. */
+    /* The queue is bound by bytes alone; see wake_fetchers. */
     tsn_kafka_conf_default(conf, o->config, "queued.min.messages", "1000000");
     tsn_kafka_conf_default(conf, o->config, "queued.max.messages.kbytes", "65536");
+    if (rd_kafka_version() >= 0x020200ff)
+        tsn_kafka_conf_default(conf, o->config, "fetch.queue.backoff.ms", "5");
     tsn_kafka_conf_default(conf, o->config, "fetch.wait.max.ms", "100");
     tsn_kafka_conf_default(conf, o->config, "topic.metadata.refresh.interval.ms", "30000");
     if (o->instance_id)
         tsn_kafka_conf_set(conf, "group.instance.id", o->instance_id);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     return conf;
+}
+
+static const char *property(const struct tsn_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->kafka.len; i++)
+        if (strcmp(config->kafka.items[i].name, name) == 0)
+            return config->kafka.items[i].value;
+    return "";
 }
 
 static enum tsn_err subscribe(struct tsn_consumer *c, struct tsn_error *error)
@@ -191,6 +207,8 @@ struct tsn_consumer *tsn_consumer_new(const struct tsn_consumer_options *o, stru
     c->opt = *o;
     c->opt.config = NULL;
     c->group = tsn_strdup(o->group);
+    c->sasl_username = tsn_strdup(property(o->config, "sasl.username"));
+    c->sasl_password = tsn_strdup(property(o->config, "sasl.password"));
     c->topic_count = o->topic_count;
     c->topics = tsn_calloc(o->topic_count, sizeof *c->topics);
     for (size_t i = 0; i < o->topic_count; i++)
@@ -210,6 +228,28 @@ struct tsn_consumer *tsn_consumer_new(const struct tsn_consumer_options *o, stru
     if (subscribe(c, error))
         tsn_consumer_free(&c);
     return c;
+}
+
+/*
+ * A fetcher that finds the queue full sleeps for up to a second, however soon the queue is empty: half of the time in a catch-up. From
+ * librdkafka 2.2 on a property shortens that. Before, a broker's thread can only be woken, and the one public call that does nothing else
+ * is setting the SASL credentials: to what they are (it takes effect with the next connection).
+ */
+static void wake_fetchers(struct tsn_consumer *c)
+{
+#if RD_KAFKA_VERSION >= 0x020000ff
+    int64_t now_ns = tsn_mono_now().ns;
+    rd_kafka_error_t *err;
+
+    if (rd_kafka_version() >= 0x020200ff || c->held_count <= 0 || now_ns - c->woken_ns < WAKE_MS * INT64_C(1000000))
+        return;
+    c->woken_ns = now_ns;
+    err = rd_kafka_sasl_set_credentials(c->rk, c->sasl_username, c->sasl_password);
+    if (err)
+        rd_kafka_error_destroy(err);
+#else
+    TSN_UNUSED(c);
+#endif
 }
 
 static void release_held(struct tsn_consumer *c)
@@ -248,15 +288,28 @@ static bool usable(struct tsn_consumer *c, rd_kafka_message_t *m, int32_t topic)
     return false;
 }
 
+/* The call waits until the batch is full or time is up: one message is waited for, then those that come with it. */
+static void fill_held(struct tsn_consumer *c, int timeout_ms, size_t max)
+{
+    ssize_t more;
+
+    release_held(c);
+    c->held_count = rd_kafka_consume_batch_queue(c->queue, timeout_ms, c->held, 1);
+    if (c->held_count <= 0 || max < 2) {
+        c->held_count = c->held_count < 0 ? 0 : c->held_count;
+        return;
+    }
+    more = rd_kafka_consume_batch_queue(c->queue, timeout_ms < GATHER_MS ? timeout_ms : GATHER_MS, c->held + 1, max - 1);
+    c->held_count += more < 0 ? 0 : more;
+    wake_fetchers(c);
+}
+
 int tsn_consumer_poll(struct tsn_consumer *c, int timeout_ms, struct tsn_message *out, int max, struct tsn_error *error)
 {
     char why[256];
     int used = 0;
 
-    release_held(c);
-    c->held_count = rd_kafka_consume_batch_queue(c->queue, timeout_ms, c->held, (size_t)(max < BATCH_MAX ? max : BATCH_MAX));
-    if (c->held_count < 0)
-        c->held_count = 0;
+    fill_held(c, timeout_ms, (size_t)(max < BATCH_MAX ? max : BATCH_MAX));
     for (ssize_t i = 0; i < c->held_count; i++) {
         rd_kafka_message_t *m = c->held[i];
         int32_t topic = m->rkt ? topic_index(c, rd_kafka_topic_name(m->rkt)) : -1;
@@ -386,6 +439,8 @@ void tsn_consumer_free(struct tsn_consumer **consumer)
         tsn_free(c->topics[i]);
     tsn_free(c->topics);
     tsn_free(c->group);
+    tsn_free(c->sasl_username);
+    tsn_free(c->sasl_password);
     tsn_free(c);
     *consumer = NULL;
 }

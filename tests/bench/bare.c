@@ -57,7 +57,7 @@ int main(int argc, char **argv)
         rd_kafka_topic_partition_list_add(list, argv[2], p)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(rk, list);
     while (ends < partitions) {
-        ssize_t n = rd_kafka_consume_batch_queue(queue, 1000, batch, 4096);
+        ssize_t n = rd_kafka_consume_batch_queue(queue, 10, batch, 4096);
 
         for (ssize_t i = 0; i < n; i++) {
             ends += batch[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
