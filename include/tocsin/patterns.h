@@ -149,7 +149,7 @@ struct tsn_miner *tsn_miner_restore(const struct tsn_miner_limits *limits, const
 /* Learns from the first lines of a source whether they begin with a header (time, level, component …) and how to
  * skip it. None is invented: without a time column there is no header. */
 #define TSN_HEADER_SAMPLE 200
-struct tsn_header {
+struct tsn_log_header {
     bool found;
     uint8_t time_columns[4]; /* columns that must look like time for the header to apply to a line */
     uint8_t time_count;
@@ -163,9 +163,9 @@ struct tsn_text {
     size_t len;
 };
 /* From `count` lines (TSN_HEADER_SAMPLE are enough). */
-void tsn_header_learn(struct tsn_header *header, const struct tsn_text *lines, size_t count);
+void tsn_header_learn(struct tsn_log_header *header, const struct tsn_text *lines, size_t count);
 /* Bytes of header at the start of this line; 0 if the line does not have it. */
-size_t tsn_header_skip(const struct tsn_header *header, const char *line, size_t len);
+size_t tsn_header_skip(const struct tsn_log_header *header, const char *line, size_t len);
 
 /* ---- extraction --------------------------------------------------------------------------- */
 

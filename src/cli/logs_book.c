@@ -126,6 +126,12 @@ enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error
     return book->held == NUMBERS_MAX ? spool_out(book, error) : TSN_OK;
 }
 
+void tsn_book_count(struct tsn_book *book, uint32_t tag, unsigned side, uint64_t count)
+{
+    book->entries.items[tag].count[side] += count;
+    book->side_lines[side] += count;
+}
+
 void tsn_book_settle(struct tsn_book *book)
 {
     for (uint32_t i = 0; i < book->entries.len; i++) {

@@ -32,12 +32,15 @@ struct tsn_book {
     uint64_t line_count, side_lines[2];
     uint64_t bar_lines; /* lines a bar stands for; doubles as the input grows */
     unsigned side;
+    bool scoped; /* templates are of services and levels */
 };
 
 void tsn_book_init(struct tsn_book *book, bool keep_lines);
 void tsn_book_release(struct tsn_book *book);
 /* The next line got this entry. TSN_ERR_IO if the spool cannot be written. */
 enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error *error);
+/* As many lines of one side of `diff`, without their order. */
+void tsn_book_count(struct tsn_book *book, uint32_t tag, unsigned side, uint64_t count);
 /* The entry of a miner result (made if new), with merges of the miner taken over. */
 uint32_t tsn_book_entry(struct tsn_book *book, struct tsn_miner_result result);
 uint32_t tsn_book_find(struct tsn_book *book, uint32_t entry);

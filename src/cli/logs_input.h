@@ -32,7 +32,7 @@ struct tsn_logs_input {
     char *data;
     size_t len, start; /* bytes held; where the lines not yet handed out begin */
     bool end, skipping, learned;
-    struct tsn_header header;
+    struct tsn_log_header header;
     TSN_VEC(struct tsn_logs_line) lines;
     struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX];
     uint64_t bytes_read;

@@ -165,6 +165,24 @@ enum tsn_err tsn_reader_seek(struct tsn_reader *r, int64_t offset, struct tsn_er
     return tsn_kafka_error(error, code, r->topic);
 }
 
+enum tsn_err tsn_reader_seek_time(struct tsn_reader *r, int64_t wall_ms, int timeout_ms, struct tsn_error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *part = rd_kafka_topic_partition_list_add(list, r->topic, r->partition);
+    rd_kafka_resp_err_t code;
+    int64_t offset;
+
+    part->offset = wall_ms > 0 ? wall_ms : 0; /* the call takes a time here and gives an offset */
+    code = rd_kafka_offsets_for_times(r->rk, list, timeout_ms);
+    if (!code)
+        code = part->err;
+    offset = part->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return tsn_kafka_error(error, code, r->topic);
+    return tsn_reader_seek(r, offset >= 0 ? offset : r->end, error);
+}
+
 void tsn_reader_free(struct tsn_reader **reader)
 {
     struct tsn_reader *r = *reader;

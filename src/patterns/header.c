@@ -181,7 +181,7 @@ static size_t tail_lines(const struct tsn_text *lines, size_t count, size_t from
     return found;
 }
 
-void tsn_header_learn(struct tsn_header *header, const struct tsn_text *lines, size_t count)
+void tsn_header_learn(struct tsn_log_header *header, const struct tsn_text *lines, size_t count)
 {
     struct seen seen[COLUMNS_MAX];
     struct column columns[COLUMNS_MAX];
@@ -219,7 +219,7 @@ void tsn_header_learn(struct tsn_header *header, const struct tsn_text *lines, s
 }
 
 /* Only columns with a digit may be times: a cheap test, as the sample has proved the shape. */
-static bool column_fits(const struct tsn_header *h, size_t i, const struct column *c)
+static bool column_fits(const struct tsn_log_header *h, size_t i, const struct column *c)
 {
     for (size_t t = 0; t < h->time_count; t++)
         if (h->time_columns[t] == i)
@@ -227,7 +227,7 @@ static bool column_fits(const struct tsn_header *h, size_t i, const struct colum
     return true;
 }
 
-size_t tsn_header_skip(const struct tsn_header *header, const char *line, size_t len)
+size_t tsn_header_skip(const struct tsn_log_header *header, const char *line, size_t len)
 {
     const char *end = line + len, *p = line, *q;
     struct column c;

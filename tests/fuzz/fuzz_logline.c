@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tsn_buf a = TSN_BUF_INIT, b = TSN_BUF_INIT;
     struct tsn_join join = { 0 };
     struct tsn_text lines[64];
-    struct tsn_header header;
+    struct tsn_log_header header;
     struct tsn_error error;
     const char *p = (const char *)data, *end = p + size;
     size_t n = 0;

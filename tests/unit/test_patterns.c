@@ -246,11 +246,11 @@ static void test_snapshot(void **state)
     tsn_buf_release(&two);
 }
 
-static struct tsn_header learn(const char *format, int count)
+static struct tsn_log_header learn(const char *format, int count)
 {
     static char text[64][160];
     struct tsn_text lines[64];
-    struct tsn_header h;
+    struct tsn_log_header h;
 
     for (int i = 0; i < count; i++) {
         snprintf(text[i], sizeof text[i], format, i % 60, i % 7 ? "reading" : "Writing 5", i);
@@ -262,7 +262,7 @@ static struct tsn_header learn(const char *format, int count)
 
 static void check_skip(const char *format, const char *line, const char *rest)
 {
-    struct tsn_header h = learn(format, 40);
+    struct tsn_log_header h = learn(format, 40);
 
     assert_string_equal(line + tsn_header_skip(&h, line, strlen(line)), rest);
 }
