@@ -108,6 +108,9 @@ struct tsn_producer;
 struct tsn_producer *tsn_producer_new(const struct tsn_config *config, const char *transactional_id, int timeout_ms,
                                       struct tsn_error *error);
 void tsn_producer_free(struct tsn_producer **producer);
+/* Asks where the topic's partitions are, at most a second, and keeps the answer fresh: else the first record to it waits for that, up to
+ * a second in the middle of a transaction. No answer is no error. */
+void tsn_producer_know(struct tsn_producer *p, const char *topic);
 enum tsn_err tsn_producer_begin(struct tsn_producer *p, struct tsn_error *error);
 /* partition -1: by key (Kafka's murmur2). timestamp_ms TSN_TIME_NONE: now. value NULL: tombstone. Bytes are copied.
  * Waits for room in the queue (bounded by 30 s: TIMEOUT). */

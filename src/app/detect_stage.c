@@ -20,7 +20,8 @@
 
 enum {
     POLL_MAX = 512, POLL_MS = 50, READ_MS = 30000, QUERY_MS = 2000, RULES_MS = 500, STATS_MS = 500,
-    SET_MS = 20000 /* a batch names a set that topic rules has not given yet */
+    SET_MS = 20000, /* a batch names a set that topic rules has not given yet */
+    LIVE_MS = 10000 /* a step no further behind the clock than this, out-of-orderness aside: people may be waiting for it */
 };
 
 struct owned {
@@ -505,6 +506,14 @@ static void watch_blindness(struct session *s)
     say_blind(s, blind);
 }
 
+/* Transitions of a step that has just passed do not wait for the commit interval; those of a catch-up do. */
+static bool transitions_wait(const struct session *s)
+{
+    size_t count = s->out.transitions.len;
+
+    return count && tsn_wall_now().ms - s->out.transitions.items[count - 1].step_ms < s->config->time.out_of_orderness_ms + LIVE_MS;
+}
+
 static void housekeeping(struct session *s)
 {
     struct tsn_error error = { 0 };
@@ -519,7 +528,7 @@ static void housekeeping(struct session *s)
             if (s->owned.items[i]->ready)
                 add_sets(s, s->owned.items[i]);
     }
-    if (older_than(s->committed_ns, s->config->detect.commit_interval_ms))
+    if (older_than(s->committed_ns, s->config->detect.commit_interval_ms) || transitions_wait(s))
         commit(s);
     if (older_than(s->stats_ns, STATS_MS)) {
         s->stats_ns = tsn_mono_now().ns;
@@ -589,8 +598,11 @@ static enum tsn_err open_session(struct session *s, struct tsn_error *error)
     member.topics = topics;
     if (!tsn_rule_book_settings(s->app->book, &s->settings))
         tsn_error_set(error, TSN_ERR_NOT_FOUND, "topic %s holds no rule set", s->config->topics.rules);
-    else if ((s->producer = tsn_producer_new(s->config, id, 15000, error)))
+    else if ((s->producer = tsn_producer_new(s->config, id, 15000, error))) {
+        tsn_producer_know(s->producer, s->config->topics.alerts);
+        tsn_producer_know(s->producer, s->config->topics.state);
         s->consumer = tsn_consumer_new(&member, error);
+    }
     tsn_free(id);
     tsn_free(group);
     return s->consumer ? TSN_OK : error->code;

@@ -24,6 +24,7 @@ enum {
     DRAIN_MS = 8000,        /* on revoke: below the rebalance timeout, and inside the 10 s of an ordered stop */
     SILENT_CLOSE_MS = 1000, /* punctuation when nothing came */
     IDLE_RENEW_MS = 500, RULES_MS = 500, ALIGN_MS = 1000, RETRY_MS = 1000,
+    LIVE_MS = 10000, /* event time no further behind the clock than this, out-of-orderness aside: people may be waiting for a step */
     ALIGN_MARKS = 64 /* a minute of marks; a partition that stays ahead for longer is paused by then, or not by bytes */
 };
 
@@ -67,6 +68,7 @@ struct session {
     bool ended, closing, caught_up;
     struct tsn_error why;
     int64_t closed_ns, rules_ns, align_ns, writer;
+    int64_t step_ms, step; /* every step of a rule group stands at a multiple of step_ms; the last one that a batch took along */
     struct tsn_ingest_stats base;
 };
 
@@ -492,6 +494,22 @@ static void align(struct session *s)
 
 /* ---- rule sets ----------------------------------------------------------------------------- */
 
+/* The greatest span of whose multiples every group's interval is one. */
+static void note_steps(struct session *s, const struct tsn_rule_set *set)
+{
+    for (size_t i = 0; i < set->group_count; i++) {
+        int64_t a = set->groups[i].interval_ms, b = s->step_ms;
+
+        while (b) {
+            int64_t rest = a % b;
+
+            a = b;
+            b = rest;
+        }
+        s->step_ms = a;
+    }
+}
+
 /* At the start the two newest, later each new one: series that either selects are kept while DETECT changes over. */
 static void take_rule_sets(struct session *s)
 {
@@ -510,6 +528,7 @@ static void take_rule_sets(struct session *s)
         if (!set)
             continue;
         tsn_vec_push(&s->sets, set);
+        note_steps(s, set);
         tsn_ingest_add_rule_set(s->ingest, number, set);
         if (s->sets.len > 2)
             tsn_ingest_drop_rule_sets_below(s->ingest, number - 1);
@@ -633,17 +652,45 @@ static void housekeeping(struct session *s)
         align(s);
 }
 
+/* The least watermark of this worker's partitions that hold time; TSN_TIME_NONE: one has none yet, or all are idle. */
+static int64_t least_watermark(const struct session *s)
+{
+    int64_t least_ms = INT64_MAX;
+
+    for (size_t i = 0; i < s->config->inputs.len; i++)
+        for (int32_t p = 0; p < s->part_count[i]; p++) {
+            int64_t at_ms = s->parts[i][p].mine && !s->parts[i][p].idle ? tsn_ingest_watermark(s->ingest, i, p) : INT64_MAX;
+
+            least_ms = at_ms < least_ms ? at_ms : least_ms;
+        }
+    return least_ms == INT64_MAX ? TSN_TIME_NONE : least_ms;
+}
+
+/* The open batch takes the watermark past a step, and event time keeps up with the clock: what the step finds should not wait for the
+ * batch interval. In a catch-up steps pass many times a second and nobody waits for a single one. */
+static bool step_waits(struct session *s)
+{
+    int64_t least_ms = s->step_ms ? least_watermark(s) : TSN_TIME_NONE;
+
+    return least_ms != TSN_TIME_NONE && least_ms / s->step_ms > s->step &&
+           tsn_wall_now().ms - least_ms < s->config->time.out_of_orderness_ms + LIVE_MS;
+}
+
 static void maybe_close(struct session *s)
 {
     size_t pending = tsn_ingest_pending(s->ingest);
     bool full = pending >= (size_t)s->config->ingest.batch_bytes;
+    int64_t least_ms;
 
     if (!s->sets.len || !any_mine(s))
         return;
-    if (!full && !older_than(s->closed_ns, pending ? s->config->ingest.batch_interval_ms : SILENT_CLOSE_MS))
+    if (!full && !older_than(s->closed_ns, pending ? s->config->ingest.batch_interval_ms : SILENT_CLOSE_MS) && !step_waits(s))
         return;
     if (!sender_wait(s, full ? 1000 : 0))
         return;
+    least_ms = least_watermark(s);
+    if (s->step_ms && least_ms != TSN_TIME_NONE)
+        s->step = least_ms / s->step_ms;
     close_batch(s);
     publish_stats(s);
 }
@@ -696,8 +743,11 @@ static enum tsn_err open_session(struct session *s, struct tsn_error *error)
     member.topics = topics;
     if (s->ingest)
         s->producer = tsn_producer_new(s->config, id, 15000, error);
-    if (s->producer)
+    if (s->producer) {
+        tsn_producer_know(s->producer, s->config->topics.samples);
+        tsn_producer_know(s->producer, s->config->topics.deadletter);
         s->consumer = tsn_consumer_new(&member, error);
+    }
     tsn_free(topics);
     tsn_free(id);
     tsn_free(group);

@@ -165,6 +165,8 @@ enum tsn_err respond_take_kafka(struct respond_session *s, struct tsn_error *err
     tsn_free(id);
     if (!s->producer)
         return error->code;
+    tsn_producer_know(s->producer, s->config->topics.incidents);
+    tsn_producer_know(s->producer, s->config->topics.respond);
     s->marked = false;
     err = committed_mark(s, error);
     if (!err)

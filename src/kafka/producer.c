@@ -17,6 +17,7 @@ enum { SEND_WAIT_MS = 30000, POLL_STEP_MS = 50 };
 struct tsn_producer {
     rd_kafka_t *rk;
     bool transactional;
+    TSN_VEC(rd_kafka_topic_t *) known;
     rd_kafka_resp_err_t failed; /* plain: first failed delivery since the last flush */
 };
 
@@ -81,10 +82,25 @@ void tsn_producer_free(struct tsn_producer **producer)
 
     if (!p)
         return;
+    for (size_t i = 0; i < p->known.len; i++)
+        rd_kafka_topic_destroy(p->known.items[i]);
+    tsn_vec_release(&p->known);
     if (p->rk)
         rd_kafka_destroy(p->rk);
     tsn_free(p);
     *producer = NULL;
+}
+
+void tsn_producer_know(struct tsn_producer *p, const char *topic)
+{
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(p->rk, topic, NULL);
+    const struct rd_kafka_metadata *md = NULL;
+
+    if (!rkt)
+        return;
+    tsn_vec_push(&p->known, rkt);
+    if (!rd_kafka_metadata(p->rk, 0, rkt, &md, SLICE_MS))
+        rd_kafka_metadata_destroy(md);
 }
 
 enum tsn_err tsn_producer_begin(struct tsn_producer *p, struct tsn_error *error)
