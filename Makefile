@@ -146,7 +146,7 @@ $(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/driver.o $(CORE_LIB)
 $(O)/tests/it/%: $(O)/tests/it/%.o $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS) -lcmocka
 $(O)/tests/bench/%: $(O)/tests/bench/%.o $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
-	$(Q)$(CC) $(SAN) -o $@ $< $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS)
+	$(Q)$(CC) $(SAN) -o $@ $< $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS) -lyajl
 
 test-bins: $(O)/tocsin $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(IT_BIN)
 bench-bins: $(BENCH_BIN)

@@ -3,7 +3,7 @@
 # Redis comes from redis-tools, whose redis-check-rdb is the server by another name.
 set -eu
 packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
-    libyaml-dev libmicrohttpd-dev libre2-dev libxxhash-dev libcurl4-openssl-dev libsnappy-dev zlib1g-dev
+    libyaml-dev libyajl-dev valgrind libmicrohttpd-dev libre2-dev libxxhash-dev libcurl4-openssl-dev libsnappy-dev zlib1g-dev
     redis-tools python3 openjdk-17-jre-headless maven kcat)
 # Any python3 that can read YAML will do.
 python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
