@@ -16,10 +16,12 @@
  *            its first inside the window (a suffix; a plan computes all suffixes of a block once,
  *            when the block becomes the head)
  *     others folded from first to last sample (a plan keeps a running prefix)
- *     window head ⊕ block ⊕ block ⊕ … ⊕ tail, in order of time
+ *     tail   block of the window's end, if it is not the head too
+ *     window (head ⊕ (block ⊕ block ⊕ …)) ⊕ tail: the blocks between head and tail meet first, so that a
+ *            plan adds them up once per block, and a step costs two combinations whatever the length
  *
  * Blocks are left-open like windows, so that a window that ends on a boundary ends a block.
- * B is a 1/8th of the range: at most 9 combinations a window, whatever its length.
+ * B is a 1/8th of the range.
  *
  * Folds over the order: sums are compensated (Neumaier) pairs; avg divides the sum by the count;
  * variance is merged by counts, means and squared deviations (Chan). Functions that take values
@@ -98,34 +100,62 @@ static inline struct tsn_fold tsn_fold_of(struct tsn_sample x)
     return f;
 }
 
-/* a ⊕ b, where a is earlier. */
-static inline struct tsn_fold tsn_fold_merge(struct tsn_fold a, struct tsn_fold b)
-{
-    double p = a.last.value, c = b.first.value, delta, n;
+/* What of a fold is wanted; the parts do not depend on one another. Count, first and last always are. */
+enum tsn_fold_part {
+    TSN_FOLD_SUM = 1,
+    TSN_FOLD_RESETS = 2, /* reset_sum, resets */
+    TSN_FOLD_MOMENTS = 4,
+    TSN_FOLD_EXTREMES = 8,
+    TSN_FOLD_CHANGES = 16,
+    TSN_FOLD_ALL = 31
+};
 
-    if (!a.count)
-        return b;
-    if (!b.count)
-        return a;
-    tsn_ksum_merge(&a.sum, b.sum);
-    tsn_ksum_merge(&a.reset_sum, b.reset_sum);
-    if (c < p) {
-        tsn_ksum_add(&a.reset_sum, p);
-        a.resets++;
+static inline void tsn_fold_merge_pairs(struct tsn_fold *a, const struct tsn_fold *b, unsigned parts)
+{
+    double p = a->last.value, c = b->first.value;
+
+    if (parts & TSN_FOLD_RESETS) {
+        tsn_ksum_merge(&a->reset_sum, b->reset_sum);
+        if (c < p) {
+            tsn_ksum_add(&a->reset_sum, p);
+            a->resets++;
+        }
+        a->resets += b->resets;
     }
-    a.changes += b.changes + (c != p && !(isnan(c) && isnan(p)));
-    a.resets += b.resets;
-    n = (double)(a.count + b.count);
-    delta = b.mean - a.mean;
-    a.m2 += b.m2 + delta * delta * ((double)a.count * (double)b.count / n);
-    a.mean += delta * ((double)b.count / n);
-    if (isnan(a.min) || b.min < a.min)
-        a.min = b.min;
-    if (isnan(a.max) || b.max > a.max)
-        a.max = b.max;
-    a.count += b.count;
-    a.last = b.last;
-    return a;
+    if (parts & TSN_FOLD_CHANGES)
+        a->changes += b->changes + (c != p && !(isnan(c) && isnan(p)));
+}
+
+static inline void tsn_fold_merge_moments(struct tsn_fold *a, const struct tsn_fold *b)
+{
+    double n = (double)(a->count + b->count), delta = b->mean - a->mean;
+
+    a->m2 += b->m2 + delta * delta * ((double)a->count * (double)b->count / n);
+    a->mean += delta * ((double)b->count / n);
+}
+
+/* a := a ⊕ b, where a is earlier. */
+static inline void tsn_fold_merge(struct tsn_fold *a, const struct tsn_fold *b, unsigned parts)
+{
+    if (!b->count)
+        return;
+    if (!a->count) {
+        *a = *b;
+        return;
+    }
+    tsn_fold_merge_pairs(a, b, parts);
+    if (parts & TSN_FOLD_SUM)
+        tsn_ksum_merge(&a->sum, b->sum);
+    if (parts & TSN_FOLD_MOMENTS)
+        tsn_fold_merge_moments(a, b);
+    if (parts & TSN_FOLD_EXTREMES) {
+        if (isnan(a->min) || b->min < a->min)
+            a->min = b->min;
+        if (isnan(a->max) || b->max > a->max)
+            a->max = b->max;
+    }
+    a->count += b->count;
+    a->last = b->last;
 }
 
 /* The fold of samples[0, count), which are exactly a window (ws, we]'s, stale markers out. The
@@ -134,21 +164,31 @@ static inline struct tsn_fold tsn_fold_window(const struct tsn_sample *samples, 
                                               int64_t range_ms)
 {
     int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(ws_ms + 1, block_ms);
-    struct tsn_fold all = { 0 };
-    size_t i = 0, h = 0;
+    int64_t tail = tsn_block_of(ws_ms + range_ms, block_ms);
+    struct tsn_fold all = { 0 }, middle = { 0 }, last = { 0 };
+    size_t i, h = 0;
 
     while (h < count && tsn_block_of(samples[h].ts_ms, block_ms) == head)
         h++;
-    for (i = h; i > 0; i--)
-        all = tsn_fold_merge(tsn_fold_of(samples[i - 1]), all);
+    for (i = h; i > 0; i--) {
+        struct tsn_fold x = tsn_fold_of(samples[i - 1]);
+
+        tsn_fold_merge(&x, &all, TSN_FOLD_ALL);
+        all = x;
+    }
     for (i = h; i < count;) {
         int64_t k = tsn_block_of(samples[i].ts_ms, block_ms);
         struct tsn_fold block = { 0 };
 
-        for (; i < count && tsn_block_of(samples[i].ts_ms, block_ms) == k; i++)
-            block = tsn_fold_merge(block, tsn_fold_of(samples[i]));
-        all = tsn_fold_merge(all, block);
+        for (; i < count && tsn_block_of(samples[i].ts_ms, block_ms) == k; i++) {
+            struct tsn_fold x = tsn_fold_of(samples[i]);
+
+            tsn_fold_merge(&block, &x, TSN_FOLD_ALL);
+        }
+        tsn_fold_merge(k == tail ? &last : &middle, &block, TSN_FOLD_ALL);
     }
+    tsn_fold_merge(&all, &middle, TSN_FOLD_ALL);
+    tsn_fold_merge(&all, &last, TSN_FOLD_ALL);
     return all;
 }
 

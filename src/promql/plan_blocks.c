@@ -7,8 +7,9 @@
  *       suffix[i]: samples i … end of the head block; made once, when the block becomes the head
  *
  * A new sample is merged into the last block of the ring, or begins one. When the window's start
- * enters a block, that block leaves the ring and its suffixes are made. The answer is one suffix
- * merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
+ * enters a block, that block leaves the ring and its suffixes are made. The blocks between the head
+ * and the window's end are merged anew when either enters a block; the answer is one suffix, that
+ * middle and the last block. All folds are of the samples in the window and of block boundaries,
  * nothing else, so a ring made anew over the same samples is the same. About 17 bytes per sample.
  */
 #include "promql/plan_int.h"
@@ -28,6 +29,9 @@ struct blocks {
     uint32_t first, end;  /* absolute numbers: samples of the head that have suffixes */
     uint32_t next;        /* absolute number of the first sample not folded yet */
     uint32_t ring_len;
+    bool middle_known;
+    int64_t tail;           /* block of the window's end, of which `middle` holds what is before */
+    struct tsn_fold middle;
     struct block ring[RING]; /* in order of time */
     struct tsn_fold *suffix; /* of first … end - 1 */
     uint32_t suffix_cap;
@@ -54,7 +58,8 @@ static void drop_first(struct blocks *b, uint32_t count)
 }
 
 /* Suffixes of the samples from the window's start to the end of the head block. */
-static void make_suffixes(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t end)
+static void make_suffixes(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t end,
+                          unsigned parts)
 {
     uint32_t count = end - c->lo;
     struct tsn_fold all = { 0 };
@@ -68,14 +73,19 @@ static void make_suffixes(struct blocks *b, const struct cursor *c, const struct
     for (uint32_t i = count; i > 0; i--) {
         struct tsn_sample x = s->items[(uint32_t)(c->lo - s->trimmed) + i - 1];
 
-        if (!tsn_is_stale(x.value))
-            all = tsn_fold_merge(tsn_fold_of(x), all);
+        if (!tsn_is_stale(x.value)) {
+            struct tsn_fold fold = tsn_fold_of(x);
+
+            tsn_fold_merge(&fold, &all, parts);
+            all = fold;
+        }
         b->suffix[i - 1] = all;
     }
 }
 
 /* New samples into the ring. */
-static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, int64_t block_ms)
+static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, int64_t block_ms,
+                     unsigned parts)
 {
     int64_t end_ms = b->ring_len ? (b->ring[b->ring_len - 1].k + 1) * block_ms : INT64_MIN;
 
@@ -92,8 +102,13 @@ static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_
         }
         last = &b->ring[b->ring_len - 1];
         last->end = b->next + 1;
-        if (!tsn_is_stale(x.value))
-            last->fold = tsn_fold_merge(last->fold, tsn_fold_of(x));
+        if (!tsn_is_stale(x.value)) {
+            struct tsn_fold fold = tsn_fold_of(x);
+
+            tsn_fold_merge(&last->fold, &fold, parts);
+        }
+        if (last->k < b->tail)
+            b->middle_known = false; /* it came late */
     }
 }
 
@@ -107,12 +122,25 @@ static void enter_block(struct blocks *b, int64_t head)
     drop_first(b, behind);
     b->head = head;
     b->first = b->end = 0; /* no suffixes yet */
+    b->middle_known = false;
+}
+
+static void merge_middle(struct blocks *b, int64_t tail, unsigned parts)
+{
+    if (b->middle_known && b->tail == tail)
+        return;
+    b->middle = (struct tsn_fold){ 0 };
+    for (uint32_t i = 0; i < b->ring_len && b->ring[i].k < tail; i++)
+        tsn_fold_merge(&b->middle, &b->ring[i].fold, parts);
+    b->tail = tail;
+    b->middle_known = true;
 }
 
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
-                                int64_t start_ms, int64_t range_ms)
+                                int64_t start_ms, int64_t range_ms, unsigned parts)
 {
     int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(start_ms + 1, block_ms);
+    int64_t tail = tsn_block_of(start_ms + range_ms, block_ms);
     struct blocks *b = *blocks ? *blocks : (*blocks = tsn_calloc(1, sizeof **blocks));
     struct tsn_fold all = { 0 };
     bool fresh = !b->filled || (int32_t)(b->next - c->lo) < 0;
@@ -124,14 +152,17 @@ struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, 
     }
     if (fresh || head != b->head)
         enter_block(b, head);
-    fold_new(b, c, s, block_ms);
+    fold_new(b, c, s, block_ms, parts);
     if (b->ring_len && b->ring[0].k == head) {
-        make_suffixes(b, c, s, b->ring[0].end);
+        make_suffixes(b, c, s, b->ring[0].end, parts);
         drop_first(b, 1);
+        b->middle_known = false;
     }
+    merge_middle(b, tail, parts);
     if (b->end != b->first && (int32_t)(b->end - c->lo) > 0)
         all = b->suffix[c->lo - b->first];
-    for (uint32_t i = 0; i < b->ring_len; i++)
-        all = tsn_fold_merge(all, b->ring[i].fold);
+    tsn_fold_merge(&all, &b->middle, parts);
+    if (b->ring_len && b->ring[b->ring_len - 1].k == tail)
+        tsn_fold_merge(&all, &b->ring[b->ring_len - 1].fold, parts);
     return all;
 }

@@ -242,6 +242,34 @@ static struct node *window(struct compiler *c, const struct tsn_expr *matrix)
     return keep_node(c, "window", n);
 }
 
+/* What a function wants of a window's fold. */
+static unsigned parts_of(enum tsn_function_id fn)
+{
+    switch (fn) {
+    case TSN_FN_SUM_OVER_TIME:
+    case TSN_FN_AVG_OVER_TIME: return TSN_FOLD_SUM;
+    case TSN_FN_RATE:
+    case TSN_FN_INCREASE:
+    case TSN_FN_RESETS: return TSN_FOLD_RESETS;
+    case TSN_FN_CHANGES: return TSN_FOLD_CHANGES;
+    case TSN_FN_STDDEV_OVER_TIME:
+    case TSN_FN_STDVAR_OVER_TIME: return TSN_FOLD_MOMENTS;
+    case TSN_FN_MIN_OVER_TIME:
+    case TSN_FN_MAX_OVER_TIME: return TSN_FOLD_EXTREMES;
+    default: return 0;
+    }
+}
+
+/* A function more on a window: what was folded without it begins anew. */
+static void want_parts(struct node *win, unsigned parts)
+{
+    if ((win->parts | parts) == win->parts)
+        return;
+    win->parts |= parts;
+    for (uint32_t i = 0; i < win->blocks_cap; i++)
+        tsn_blocks_forget(win->blocks[i]);
+}
+
 static bool plain_matrix(const struct tsn_expr *e)
 {
     return e->kind == TSN_EXPR_MATRIX && e->u.matrix.range_ms > 0 && plain_selector(tsn_expr_unwrap(e->u.matrix.selector));
@@ -255,6 +283,7 @@ static struct node *over(struct compiler *c, const struct tsn_expr *e, const str
 
     n = leaf(c, e, tsn_expr_unwrap(matrix->u.matrix.selector), NODE_OVER, !keeps_name);
     n->window = win;
+    want_parts(win, parts_of(fn));
     n->scalars[0] = scalar;
     n->fn = fn;
     return n;

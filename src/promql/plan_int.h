@@ -144,6 +144,7 @@ struct node {
     int64_t offset_ms, range_ms, start_ms, end_ms; /* windows; start and end of this step */
     struct cursor *cursors;
     struct blocks **blocks; /* of long windows; else NULL */
+    unsigned parts;         /* windows: of a fold, what is asked of them */
     uint32_t cursor_cap, blocks_cap;
     struct group *groups; /* by own slot */
     uint32_t *group_of;   /* by child's slot */
@@ -216,10 +217,10 @@ void tsn_twins_add(struct twins *t, struct tsn_u128 id);
 void tsn_twins_del(struct twins *t, struct tsn_u128 id);
 
 /* plan_blocks.c */
-/* The fold of the samples that the cursor stands on, as tsn_fold_window has it without stale
- * markers. *blocks is made if NULL; work is what moved since the last call. */
+/* The wanted parts of the fold of the samples that the cursor stands on, as tsn_fold_window has it
+ * without stale markers. Other parts than before: tsn_blocks_forget first. *blocks is made if NULL; work is what moved since the last call. */
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
-                                int64_t start_ms, int64_t range_ms);
+                                int64_t start_ms, int64_t range_ms, unsigned parts);
 /* The cursor did not move on, it was set: what was folded does not count. NULL is allowed. */
 void tsn_blocks_forget(struct blocks *blocks);
 void tsn_blocks_free(struct blocks *blocks);

@@ -97,34 +97,53 @@ static void advance(struct tsn_plans *plans, struct cursor *c, struct blocks *bl
         c->odd = c->lo - 1;
 }
 
+/* Samples w[i …] of the block that holds w[i]; *next: the first of another block. */
+static struct tsn_ksum block_sum(const struct tsn_sample *w, uint32_t i, uint32_t count, int64_t end_ms, uint32_t *next)
+{
+    struct tsn_ksum block = { w[i].value, 0 };
+
+    for (i++; i < count && w[i].ts_ms <= end_ms; i++)
+        tsn_ksum_add(&block, w[i].value);
+    *next = i;
+    return block;
+}
+
+static void add_block(struct tsn_ksum *sum, bool *any, struct tsn_ksum block)
+{
+    if (*any)
+        tsn_ksum_merge(sum, block);
+    else
+        *sum = block;
+    *any = true;
+}
+
+/* As tsn_fold_window adds. */
 static struct tsn_ksum window_sum(const struct tsn_sample *w, uint32_t count, int64_t ws_ms, int64_t range_ms)
 {
-    int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(ws_ms + 1, block_ms), end_ms;
-    struct tsn_ksum all = { 0 };
+    int64_t block_ms = tsn_block_ms(range_ms), end_ms = (tsn_block_of(ws_ms + 1, block_ms) + 1) * block_ms;
+    int64_t tail_ms = tsn_block_of(ws_ms + range_ms, block_ms) * block_ms;
+    struct tsn_ksum all = { 0 }, middle = { 0 };
+    bool any = false, any_middle = false;
     uint32_t h = 0, i;
 
-    end_ms = (head + 1) * block_ms;
     while (h < count && w[h].ts_ms <= end_ms)
         h++;
     for (i = h; i > 0; i--) {
         struct tsn_ksum x = { w[i - 1].value, 0 };
 
-        if (i < h)
+        if (any)
             tsn_ksum_merge(&x, all);
         all = x;
+        any = true;
     }
-    for (i = h; i < count;) {
-        struct tsn_ksum block = { w[i].value, 0 };
-
+    for (i = h; i < count && w[i].ts_ms <= tail_ms;) {
         end_ms = (tsn_block_of(w[i].ts_ms, block_ms) + 1) * block_ms;
-        for (i++; i < count && w[i].ts_ms <= end_ms; i++)
-            tsn_ksum_merge(&block, (struct tsn_ksum){ w[i].value, 0 });
-        if (h)
-            tsn_ksum_merge(&all, block);
-        else
-            all = block;
-        h = 1;
+        add_block(&middle, &any_middle, block_sum(w, i, count, end_ms, &i));
     }
+    if (any_middle)
+        add_block(&all, &any, middle);
+    if (i < count)
+        add_block(&all, &any, block_sum(w, i, count, INT64_MAX, &i));
     return all;
 }
 
@@ -257,7 +276,8 @@ static bool by_fold(struct node *win, const struct over *o, uint32_t slot, bool 
     struct tsn_fold f;
 
     win->blocks = tsn_grow_zero(win->blocks, &win->blocks_cap, slot + 1, sizeof(*win->blocks));
-    f = tsn_blocks_fold(&win->blocks[slot], c, win->selector->source[slot], o->times.start_ms, o->times.range_ms);
+    f = tsn_blocks_fold(&win->blocks[slot], c, win->selector->source[slot], o->times.start_ms, o->times.range_ms,
+                        win->parts);
     if (o->fn == TSN_FN_AVG_OVER_TIME && isinf(f.sum.sum))
         return false;
     *has = f.count && tsn_fold_value(o->fn, &f, &o->times, out);
