@@ -70,6 +70,7 @@ enum tsn_err tsn_plan_step(struct tsn_plan *plan, const struct tsn_storage *stor
 /* What the graph is made of; for tests, status and benches. */
 struct tsn_plans_stats {
     size_t series, selectors, nodes, naive_nodes, slots;
+    uint64_t inner_steps;  /* evaluations of subqueries' operands */
     uint64_t naive_steps;  /* steps that were answered by the naive evaluator as a whole */
     uint64_t refills;      /* windows filled from their samples instead of moved on */
 };

@@ -157,6 +157,41 @@ static enum tsn_err read_param(struct eval *ev, const struct tsn_expr *e, int64_
     return TSN_OK; /* anything below 1 gives nothing */
 }
 
+static void give_groups(const struct tsn_expr *e, struct groups *groups, double param, int64_t at_ms, struct vec *out)
+{
+    enum tsn_aggop op = e->u.aggregate.op;
+
+    for (size_t g = 0; g < groups->len; g++) {
+        struct group *group = &groups->items[g];
+
+        if (op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK) {
+            if (param >= 1)
+                take_k(group, op, param, at_ms, out);
+        } else {
+            tsn_vec_elem(out, tsn_labels_ref(group->labels), at_ms, reduce(op, group, param));
+        }
+        tsn_labels_unref(group->labels);
+        tsn_vec_release(&group->members);
+    }
+    tsn_vec_release(groups);
+}
+
+enum tsn_err tsn_count_values(struct eval *ev, const struct tsn_expr *e, struct vec *in, int64_t at_ms, struct vec *out)
+{
+    struct groups groups = { 0 };
+    const char *label = NULL;
+    double param;
+    enum tsn_err err = read_param(ev, e, at_ms, &param, &label);
+
+    if (!err) {
+        values_to_labels(in, label);
+        into_groups(e, in, label, &groups);
+        give_groups(e, &groups, 0, at_ms, out);
+    }
+    tsn_vec_free(in);
+    return err ? err : tsn_vec_unique(ev, out);
+}
+
 enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t at_ms, struct vec *out)
 {
     enum tsn_aggop op = e->u.aggregate.op;
@@ -169,22 +204,10 @@ enum tsn_err tsn_ev_aggregate(struct eval *ev, const struct tsn_expr *e, int64_t
     if (!err)
         err = tsn_ev_vector(ev, e->u.aggregate.operand, at_ms, &in);
     if (!err && label)
-        values_to_labels(&in, label);
+        return tsn_count_values(ev, e, &in, at_ms, out);
     if (!err)
-        into_groups(e, &in, label, &groups);
-    for (size_t g = 0; g < groups.len; g++) {
-        struct group *group = &groups.items[g];
-
-        if (op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK) {
-            if (param >= 1)
-                take_k(group, op, param, at_ms, out);
-        } else {
-            tsn_vec_elem(out, tsn_labels_ref(group->labels), at_ms, reduce(op, group, param));
-        }
-        tsn_labels_unref(group->labels);
-        tsn_vec_release(&group->members);
-    }
-    tsn_vec_release(&groups);
+        into_groups(e, &in, NULL, &groups);
+    give_groups(e, &groups, param, at_ms, out);
     tsn_vec_free(&in);
     if (err || op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK)
         return err;

@@ -91,6 +91,8 @@ double tsn_math_value(enum tsn_function_id id, double v, double a, double b);
 bool tsn_function_is_date(enum tsn_function_id id);
 /* sum and all that give one number a group. count > 0; may reorder the values. */
 double tsn_aggregate_values(enum tsn_aggop op, double *values, size_t count, double param);
+/* count_values of elements, which are taken (in is empty afterwards). */
+enum tsn_err tsn_count_values(struct eval *ev, const struct tsn_expr *e, struct vec *in, int64_t at_ms, struct vec *out);
 /* What absent() of arg is labelled with. Fresh reference, like the next three. */
 struct tsn_labels *tsn_absent_labels(const struct tsn_expr *arg);
 struct tsn_labels *tsn_label_replaced(const struct tsn_expr *e, const struct tsn_regex *regex,

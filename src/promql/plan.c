@@ -73,6 +73,8 @@ void tsn_plans_free(struct tsn_plans **plans)
 
 struct slots *tsn_node_child_slots(const struct node *n, int side)
 {
+    if (n->kind == NODE_SUBQUERY)
+        return side ? NULL : tsn_subquery_inner(n)->slots;
     if (n->selector)
         return side ? NULL : &n->selector->slots;
     return n->in[side] ? n->in[side]->slots : NULL;
@@ -92,6 +94,7 @@ void tsn_node_slot_added(struct node *n, int side, uint32_t slot)
     case NODE_AND:
     case NODE_OR: tsn_join_slot_added(n, side, slot); break;
     case NODE_RELABEL: tsn_relabel_slot_added(n, slot); break;
+    case NODE_SUBQUERY: tsn_subquery_slot_added(n, slot); break;
     default:
         if (n->check_twins)
             tsn_twins_add(&n->twins, tsn_slots_shown(n->slots, slot, true)->id);
@@ -115,6 +118,7 @@ void tsn_node_slot_removed(struct node *n, int side, uint32_t slot)
     case NODE_AND:
     case NODE_OR: tsn_join_slot_removed(n, side, slot); break;
     case NODE_RELABEL: tsn_relabel_slot_removed(n, slot); break;
+    case NODE_SUBQUERY: tsn_subquery_slot_removed(n, slot); break;
     default:
         if (n->check_twins)
             tsn_twins_del(&n->twins, tsn_slots_shown(n->slots, slot, true)->id);
@@ -126,6 +130,8 @@ void tsn_node_settle(struct node *n)
 {
     if (n->kind == NODE_GROUP || n->kind == NODE_TOP || n->kind == NODE_HISTOGRAM)
         tsn_group_node_settle(n);
+    else if (n->kind == NODE_SUBQUERY)
+        tsn_subquery_settle(n);
 }
 
 static void settle_order(struct tsn_plan *plan)
@@ -145,11 +151,14 @@ static void settled(struct tsn_plans *plans)
 {
     for (size_t i = 0; i < plans->selectors.len; i++)
         tsn_slots_settled(&plans->selectors.items[i]->slots);
-    for (size_t i = 0; i < plans->nodes.len; i++)
-        tsn_slots_settled(&plans->nodes.items[i]->own);
+    for (size_t i = 0; i < plans->nodes.len; i++) {
+        struct node *n = plans->nodes.items[i];
+
+        tsn_slots_settled(n->kind == NODE_SUBQUERY ? &tsn_subquery_selector(n)->slots : &n->own);
+    }
 }
 
-static void settle(struct tsn_plans *plans)
+void tsn_plans_settle(struct tsn_plans *plans)
 {
     if (!plans->pending)
         return;
@@ -191,11 +200,13 @@ struct tsn_plan *tsn_plans_add(struct tsn_plans *plans, const struct tsn_query *
     tsn_vec_push(&plans->plans, plan);
     if (query->root->type != TSN_TYPE_VECTOR && query->root->type != TSN_TYPE_SCALAR)
         return plan;
-    settle(plans);
+    tsn_plans_settle(plans);
     plan->root = tsn_plan_compile(plan, query->root, lane);
-    plan->streaming = plan->naives.len == 0;
+    plan->streaming = true;
+    for (size_t i = 0; i < plan->naives.len; i++)
+        plan->streaming = plan->streaming && plan->naives.items[i]->in[0];
     plan->sort = sorts(tsn_expr_unwrap(query->root));
-    if (plan->root->kind == NODE_NAIVE)
+    if (plan->root->kind == NODE_NAIVE && !plan->root->in[0])
         plan->root = NULL;
     for (uint32_t i = 0; plan->root && i < plan->root->slots->len; i++)
         if (plan->root->slots->state[i] == SLOT_LIVE)
@@ -302,6 +313,7 @@ static void compute(struct node *n, const struct step *step)
     case NODE_JOIN: tsn_join_eval(n); break;
     case NODE_AND:
     case NODE_OR: tsn_set_eval(n); break;
+    case NODE_SUBQUERY: tsn_subquery_eval(n, step); break;
     default: tsn_math_eval(n, step); break;
     }
 }
@@ -324,6 +336,8 @@ static bool children_eval(struct node *n, const struct step *step, bool *failed)
     }
     if (n->selector)
         stale |= n->selector->touched > n->seq || step->plans->changed > n->seq;
+    if (n->sub)
+        stale |= step->plans->touched > n->seq || step->plans->changed > n->seq;
     if (stale)
         n->cost = cost;
     return stale;
@@ -345,7 +359,7 @@ void tsn_node_eval(struct node *n, const struct step *step)
     if (!failed)
         compute(n, step);
     n->failed = n->failed || twins_meet(n);
-    n->cost = n->selector ? n->cost + cost : cost;
+    n->cost = n->selector || n->sub ? n->cost + cost : cost;
     n->valid = true;
     n->at_ms = step->at_ms;
     n->floor_ms = step->floor_ms;
@@ -431,7 +445,7 @@ enum tsn_err tsn_plan_step(struct tsn_plan *plan, const struct tsn_storage *stor
         good = !plan->naives.items[i]->failed;
     }
     if (good) {
-        settle(plans);
+        tsn_plans_settle(plans);
         tsn_node_eval(plan->root, &step);
         good = !plan->root->failed && plan->root->cost <= plans->opt.max_samples;
     }
@@ -451,7 +465,7 @@ struct tsn_plans_stats tsn_plans_stats(const struct tsn_plans *plans)
     stats.selectors = plans->selectors.len;
     stats.nodes = plans->nodes.len;
     for (size_t i = 0; i < plans->nodes.len; i++) {
-        stats.naive_nodes += plans->nodes.items[i]->kind == NODE_NAIVE;
+        stats.naive_nodes += plans->nodes.items[i]->kind == NODE_NAIVE && !plans->nodes.items[i]->in[0];
         stats.slots += plans->nodes.items[i]->slots->live;
     }
     return stats;

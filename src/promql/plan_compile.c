@@ -15,6 +15,7 @@ struct compiler {
     struct tsn_plan *plan;
     struct tsn_plans *plans;
     uint32_t lane;
+    const char *beat; /* in subqueries: at which times, as text; they step apart from others */
 };
 
 static struct node *compile(struct compiler *c, const struct tsn_expr *e);
@@ -25,7 +26,7 @@ static char *node_text(const struct compiler *c, const char *what, const struct 
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    tsn_buf_printf(&text, "%u|%u|%s|", c->lane, c->plan->scope, what);
+    tsn_buf_printf(&text, "%u|%u|%s|%s|", c->lane, c->plan->scope, c->beat, what);
     tsn_expr_print(&text, e);
     return tsn_buf_take(&text, NULL);
 }
@@ -103,6 +104,7 @@ void tsn_node_free(struct node *n)
     tsn_free(n->group_of);
     tsn_free(n->upper);
     tsn_free(n->unseen);
+    tsn_subquery_free(n->sub);
     if (n->regex)
         tsn_regex_free(&n->regex);
     tsn_free(n);
@@ -289,6 +291,105 @@ static struct node *over(struct compiler *c, const struct tsn_expr *e, const str
     return n;
 }
 
+/* ---- subqueries --------------------------------------------------------------------------- */
+
+static bool has_naive(const struct node *n)
+{
+    const struct node *children[] = { n->in[0], n->in[1], n->scalars[0], n->scalars[1] };
+
+    if (n->kind == NODE_NAIVE)
+        return true;
+    for (size_t i = 0; i < TSN_ARRAY_LEN(children); i++)
+        if (children[i] && has_naive(children[i]))
+            return true;
+    return false;
+}
+
+static struct node *lone(struct compiler *c, const struct tsn_expr *e, enum node_kind kind, struct tsn_labels *labels);
+
+/* The operand as a vector: a scalar is one element without labels. */
+static struct node *operand_node(struct compiler *c, const struct tsn_expr *e)
+{
+    struct node *scalar = compile(c, e), *n;
+
+    if (e->type != TSN_TYPE_SCALAR)
+        return scalar;
+    n = find_node(c, "vector of", e);
+    if (n)
+        return n;
+    n = lone(c, e, NODE_VECTOR, tsn_labels_empty());
+    n->scalars[0] = scalar;
+    return keep_node(c, "vector of", n);
+}
+
+/* NULL: no streaming form. */
+static struct node *subquery(struct compiler *c, const struct tsn_expr *e)
+{
+    int64_t step_ms = e->u.subquery.step_ms ? e->u.subquery.step_ms : c->plans->opt.default_step_ms;
+    struct tsn_buf beat = TSN_BUF_INIT;
+    struct compiler below = *c;
+    struct node *n, *inner;
+
+    if (e->u.subquery.at != TSN_AT_NONE || e->u.subquery.range_ms <= 0 || step_ms <= 0)
+        return NULL;
+    if ((n = find_node(c, "subquery", e)))
+        return n;
+    /* Subqueries of one step and offset share their operands' parts, should the ranges be equal, too:
+     * of two that reach back differently, one would send the other's windows back in time. */
+    tsn_buf_printf(&beat, "%s/%lld:%lld:%lld", c->beat, (long long)e->u.subquery.range_ms, (long long)step_ms,
+                   (long long)e->u.subquery.offset_ms);
+    below.beat = tsn_buf_str(&beat);
+    inner = operand_node(&below, e->u.subquery.operand);
+    if (!has_naive(inner)) {
+        n = new_node(c, e, NODE_SUBQUERY);
+        n->offset_ms = e->u.subquery.offset_ms;
+        n->range_ms = e->u.subquery.range_ms;
+        n->named = inner->named && !inner->nameless;
+        n->pinned = inner->pinned;
+        tsn_subquery_new(n, inner, step_ms);
+        keep_node(c, "subquery", n);
+    }
+    tsn_buf_release(&beat);
+    return n;
+}
+
+static void stand_on(struct node *n, struct node *sub, bool drop)
+{
+    n->in[0] = sub;
+    n->selector = tsn_subquery_selector(sub);
+    n->slots = &n->selector->slots;
+    n->named = sub->named;
+    n->pinned = sub->pinned;
+    n->nameless = drop;
+    n->check_twins = drop && sub->named && !sub->pinned;
+}
+
+static struct node *over_subquery(struct compiler *c, const struct tsn_expr *e, const struct tsn_expr *matrix,
+                                  const struct tsn_expr *param, enum tsn_function_id fn)
+{
+    bool keeps_name = fn == TSN_FN_LAST_OVER_TIME || fn == TSN_FN_FIRST_OVER_TIME;
+    struct node *sub = subquery(c, matrix), *win, *scalar, *n;
+
+    if (!sub)
+        return NULL;
+    win = find_node(c, "window", matrix);
+    if (!win) {
+        win = new_node(c, matrix, NODE_WINDOW);
+        stand_on(win, sub, false);
+        win->offset_ms = sub->offset_ms;
+        win->range_ms = sub->range_ms;
+        keep_node(c, "window", win);
+    }
+    scalar = param ? compile(c, param) : NULL;
+    n = new_node(c, e, NODE_OVER);
+    stand_on(n, sub, !keeps_name);
+    n->window = win;
+    want_parts(win, parts_of(fn));
+    n->scalars[0] = scalar;
+    n->fn = fn;
+    return n;
+}
+
 /* ---- calls -------------------------------------------------------------------------------- */
 
 static struct node *lone(struct compiler *c, const struct tsn_expr *e, enum node_kind kind, struct tsn_labels *labels)
@@ -305,11 +406,14 @@ static struct node *absent(struct compiler *c, const struct tsn_expr *e)
     struct node *child, *n;
 
     if (e->u.call.func->id == TSN_FN_ABSENT_OVER_TIME) {
-        if (!plain_matrix(arg))
-            return naive(c, e);
         child = find_node(c, "present", arg);
         if (!child) {
-            child = over(c, arg, arg, NULL, TSN_FN_PRESENT_OVER_TIME);
+            if (plain_matrix(arg))
+                child = over(c, arg, arg, NULL, TSN_FN_PRESENT_OVER_TIME);
+            else if (arg->kind == TSN_EXPR_SUBQUERY)
+                child = over_subquery(c, arg, arg, NULL, TSN_FN_PRESENT_OVER_TIME);
+            if (!child)
+                return naive(c, e);
             child->nameless = child->check_twins = false; /* nobody sees its labels */
             child = keep_node(c, "present", child);
         }
@@ -414,10 +518,14 @@ static struct node *over_call(struct compiler *c, const struct tsn_expr *e)
 {
     uint32_t range_arg = e->u.call.func->id == TSN_FN_QUANTILE_OVER_TIME ? 1 : 0;
     const struct tsn_expr *matrix = tsn_expr_unwrap(e->u.call.args[range_arg]);
+    const struct tsn_expr *param = e->u.call.arg_count == 2 ? e->u.call.args[1 - range_arg] : NULL;
+    struct node *n = NULL;
 
-    if (!plain_matrix(matrix))
-        return naive(c, e);
-    return over(c, e, matrix, e->u.call.arg_count == 2 ? e->u.call.args[1 - range_arg] : NULL, e->u.call.func->id);
+    if (plain_matrix(matrix))
+        n = over(c, e, matrix, param, e->u.call.func->id);
+    else if (matrix->kind == TSN_EXPR_SUBQUERY)
+        n = over_subquery(c, e, matrix, param, e->u.call.func->id);
+    return n ? n : naive(c, e);
 }
 
 static struct node *scalar_call(struct compiler *c, const struct tsn_expr *e)
@@ -536,8 +644,16 @@ static struct node *aggregate(struct compiler *c, const struct tsn_expr *e)
     bool top = op == TSN_AGG_TOPK || op == TSN_AGG_BOTTOMK;
     struct node *param = NULL, *child, *n;
 
-    if (op == TSN_AGG_COUNT_VALUES || op == TSN_AGG_LIMITK || op == TSN_AGG_LIMIT_RATIO ||
-        any_metadata(e->u.aggregate.labels, e->u.aggregate.label_count))
+    if (op == TSN_AGG_COUNT_VALUES) {
+        child = compile(c, e->u.aggregate.operand);
+        if (child->kind == NODE_NAIVE && !child->in[0])
+            return naive(c, e);
+        n = new_node(c, e, NODE_NAIVE);
+        n->in[0] = child;
+        n->named = true;
+        return keep_node(c, "naive", n);
+    }
+    if (op == TSN_AGG_LIMITK || op == TSN_AGG_LIMIT_RATIO)
         return naive(c, e);
     if (e->u.aggregate.param)
         param = compile(c, e->u.aggregate.param);
@@ -545,8 +661,12 @@ static struct node *aggregate(struct compiler *c, const struct tsn_expr *e)
     n = new_node(c, e, top ? NODE_TOP : NODE_GROUP);
     n->in[0] = child;
     n->scalars[0] = param;
-    if (top)
+    if (top) {
         mirror(n, child, false);
+    } else if (!e->u.aggregate.without && any_metadata(e->u.aggregate.labels, e->u.aggregate.label_count)) {
+        n->named = child->named && !child->nameless;
+        n->pinned = child->pinned;
+    }
     return n;
 }
 
@@ -587,16 +707,16 @@ static void collect_naives(struct tsn_plan *plan, struct node *n)
 {
     if (!n)
         return;
-    if (n->kind == NODE_NAIVE) {
-        for (size_t i = 0; i < plan->naives.len; i++)
-            if (plan->naives.items[i] == n)
-                return;
-        tsn_vec_push(&plan->naives, n);
-    }
     for (int i = 0; i < 2; i++) {
         collect_naives(plan, n->in[i]);
         collect_naives(plan, n->scalars[i]);
     }
+    if (n->kind != NODE_NAIVE)
+        return;
+    for (size_t i = 0; i < plan->naives.len; i++)
+        if (plan->naives.items[i] == n)
+            return;
+    tsn_vec_push(&plan->naives, n); /* after those below it */
 }
 
 static struct node *compile(struct compiler *c, const struct tsn_expr *e)
@@ -615,7 +735,7 @@ static struct node *compile(struct compiler *c, const struct tsn_expr *e)
 
 struct node *tsn_plan_compile(struct tsn_plan *plan, const struct tsn_expr *e, uint32_t lane)
 {
-    struct compiler c = { plan, plan->plans, lane };
+    struct compiler c = { plan, plan->plans, lane, "" };
     struct node *n = compile(&c, e);
 
     collect_naives(plan, n);

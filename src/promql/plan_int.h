@@ -6,6 +6,7 @@
  *   plan_slots.c      slots and ordered lists of them
  *   plan_leaf.c       newest samples, windows and the functions over them
  *   plan_blocks.c     running folds of long windows
+ *   plan_subquery.c   values of a subquery's operand, kept as samples
  *   plan_math.c       scalars, element by element, relabelling, absent
  *   plan_group.c      aggregations, histograms
  *   plan_join.c       operators between vectors
@@ -87,7 +88,8 @@ enum node_kind {
     NODE_VECTOR, NODE_DATE, NODE_ABSENT, NODE_RELABEL,
     NODE_GROUP, NODE_TOP, NODE_HISTOGRAM,
     NODE_JOIN, NODE_AND, NODE_OR,
-    NODE_NAIVE
+    NODE_SUBQUERY, /* has no values either */
+    NODE_NAIVE /* with in[0]: count_values of a node, whose label sets are known at a step only */
 };
 
 struct group {
@@ -115,6 +117,7 @@ struct twins {
 };
 
 struct blocks;
+struct subquery;
 
 struct node {
     enum node_kind kind;
@@ -158,6 +161,7 @@ struct node {
     struct u32s free_keys;
     uint32_t *key_of[2], *out_of[2]; /* by slot of left and right */
     uint32_t key_of_cap[2], out_of_cap[2];
+    struct subquery *sub;
     struct tsn_regex *regex;
     uint32_t *unseen; /* naive: steps since a slot was given */
     uint32_t unseen_cap;
@@ -226,6 +230,8 @@ void tsn_blocks_forget(struct blocks *blocks);
 void tsn_blocks_free(struct blocks *blocks);
 
 /* plan.c */
+/* Slots that came and went reach all nodes. */
+void tsn_plans_settle(struct tsn_plans *plans);
 /* Brings node up to the step: its values, or node->failed. */
 void tsn_node_eval(struct node *n, const struct step *step);
 /* Room in value and present for all slots. */
@@ -251,6 +257,16 @@ void tsn_node_slot_added(struct node *n, int side, uint32_t slot);
 void tsn_node_slot_removed(struct node *n, int side, uint32_t slot);
 /* After all of these. */
 void tsn_node_settle(struct node *n);
+
+/* plan_subquery.c. inner: the operand's node, of a lane of its own, without naive parts; n has offset and range. */
+void tsn_subquery_new(struct node *n, struct node *inner, int64_t step_ms);
+void tsn_subquery_free(struct subquery *sub);
+struct selector *tsn_subquery_selector(const struct node *n);
+struct node *tsn_subquery_inner(const struct node *n);
+void tsn_subquery_slot_added(struct node *n, uint32_t slot);
+void tsn_subquery_slot_removed(struct node *n, uint32_t slot);
+void tsn_subquery_settle(struct node *n);
+void tsn_subquery_eval(struct node *n, const struct step *step);
 
 /* plan_leaf.c, plan_math.c, plan_group.c, plan_join.c: values of a node whose children are up to date. */
 void tsn_newest_eval(struct node *n, const struct step *step);

@@ -307,7 +307,8 @@ void tsn_over_eval(struct node *n, const struct step *step)
     bool move = window_times(win, step);
     struct over o = { n->fn, { .range_ms = win->range_ms, .start_ms = win->start_ms, .end_ms = win->end_ms },
                       step->at_ms, n->scalars[0] ? n->scalars[0]->scalar : 0 };
-    int64_t start_ms = win->start_ms > step->floor_ms ? win->start_ms : step->floor_ms;
+    /* The floor is for samples; values of a subquery may stand at any time. */
+    int64_t start_ms = win->start_ms > step->floor_ms || n->in[0] ? win->start_ms : step->floor_ms;
 
     n->cost = 0;
     for (uint32_t i = 0; i < n->slots->len; i++) {

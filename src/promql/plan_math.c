@@ -194,30 +194,68 @@ static void drop_unseen(struct node *n)
     }
 }
 
-/* Before settling: what the naive evaluator gives may bring slots. */
+/* What is there of a node that is up to date. */
+static void take_elements(const struct node *in, int64_t at_ms, struct vec *out)
+{
+    for (uint32_t i = 0; i < in->slots->len; i++)
+        if (in->present[i] == 1)
+            tsn_vec_elem(out, tsn_labels_ref(tsn_slots_shown(in->slots, i, in->nameless)), at_ms, in->value[i]);
+}
+
+/* count_values: the operand streams, the label sets of its counts are known at a step only. */
+static bool count_elements(struct node *n, struct eval *ev, const struct step *step, struct vec *out)
+{
+    struct node *in = n->in[0];
+    struct vec elements = { 0 };
+
+    if (in->failed)
+        return false;
+    take_elements(in, step->at_ms, &elements);
+    ev->samples = in->cost;
+    return tsn_count_values(ev, n->expr, &elements, step->at_ms, out) == TSN_OK;
+}
+
+static bool up_to_date(struct node *n, const struct step *step)
+{
+    if (!n->valid || n->at_ms != step->at_ms || n->floor_ms != step->floor_ms)
+        return false;
+    if (n->in[0])
+        return n->in[0]->seq <= n->seq;
+    return n->seq > step->plans->changed && n->seq > step->plans->touched;
+}
+
+static void show_elements(struct node *n, const struct vec *v)
+{
+    for (size_t i = 0; i < v->len; i++)
+        (void)naive_slot(n, v->items[i].labels);
+    tsn_node_room(n);
+    n->unseen = tsn_grow_zero(n->unseen, &n->unseen_cap, n->own.len, sizeof *n->unseen);
+    memset(n->present, 0, n->own.len);
+    for (size_t i = 0; i < v->len; i++) {
+        uint32_t slot = naive_slot(n, v->items[i].labels);
+
+        n->present[slot] = 1;
+        n->value[slot] = v->items[i].value;
+        n->unseen[slot] = 0;
+    }
+    drop_unseen(n);
+}
+
+/* Before settling: what is given may bring slots. */
 void tsn_naive_refresh(struct node *n, const struct step *step)
 {
     struct tsn_error ignored;
     struct eval ev = tsn_eval_make(step->storage, &step->plans->opt, step->at_ms, step->at_ms, &ignored);
-    struct vec v = { 0 };
+    struct vec v = { 0 }, none = { 0 };
 
-    if (n->valid && n->at_ms == step->at_ms && n->floor_ms == step->floor_ms && n->seq > step->plans->changed &&
-        n->seq > step->plans->touched)
-        return;
-    n->failed = tsn_ev_vector(&ev, n->expr, step->at_ms, &v) != TSN_OK;
-    for (size_t i = 0; i < v.len && !n->failed; i++)
-        (void)naive_slot(n, v.items[i].labels);
-    tsn_node_room(n);
-    n->unseen = tsn_grow_zero(n->unseen, &n->unseen_cap, n->own.len, sizeof *n->unseen);
-    memset(n->present, 0, n->own.len);
-    for (size_t i = 0; i < v.len && !n->failed; i++) {
-        uint32_t slot = naive_slot(n, v.items[i].labels);
-
-        n->present[slot] = 1;
-        n->value[slot] = v.items[i].value;
-        n->unseen[slot] = 0;
+    if (n->in[0]) {
+        tsn_plans_settle(step->plans);
+        tsn_node_eval(n->in[0], step);
     }
-    drop_unseen(n);
+    if (up_to_date(n, step))
+        return;
+    n->failed = n->in[0] ? !count_elements(n, &ev, step, &v) : tsn_ev_vector(&ev, n->expr, step->at_ms, &v) != TSN_OK;
+    show_elements(n, n->failed ? &none : &v);
     tsn_vec_free(&v);
     n->cost = ev.samples;
     n->valid = true;

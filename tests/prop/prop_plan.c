@@ -51,6 +51,7 @@ static bool one_in(int64_t n)
 /* ---- expressions -------------------------------------------------------------------------- */
 
 static void vector(struct tsn_buf *out, int depth);
+static void scalar(struct tsn_buf *out, int depth);
 
 static void selector(struct tsn_buf *out, const char *range)
 {
@@ -78,6 +79,8 @@ static void range_call(struct tsn_buf *out, int depth)
         "stddev_over_time", "stdvar_over_time", "present_over_time", "absent_over_time"
     };
     static const char *const ranges[] = { "1m", "2m", "5m", "47s", "10s", "15m", "1h" };
+    static const char *const subqueries[] = { "[2m:30s]", "[2m:30s]", "[5m:1m]", "[1m:7s]", "[10m:]", "[3m:45s] offset 20s",
+                                              "[1m:15s] offset -30s", "[2m:1m] @ 60" };
     int which = (int)below(24);
 
     if (which == 0) {
@@ -88,10 +91,10 @@ static void range_call(struct tsn_buf *out, int depth)
         tsn_buf_printf(out, "quantile_over_time(0.%d, ", (int)below(10));
         selector(out, PICK(ranges));
         tsn_buf_putc(out, ')');
-    } else if (which == 2 && depth > 0) {
-        tsn_buf_puts(out, "max_over_time((");
-        vector(out, depth - 2);
-        tsn_buf_puts(out, ")[2m:30s])");
+    } else if (which < 5 && depth > 0) {
+        tsn_buf_printf(out, "%s((", PICK(functions));
+        one_in(12) ? scalar(out, depth - 1) : vector(out, depth - (int)below(3));
+        tsn_buf_printf(out, ")%s)", PICK(subqueries));
     } else {
         tsn_buf_printf(out, "%s(", PICK(functions));
         selector(out, PICK(ranges));
@@ -117,7 +120,8 @@ static void aggregation(struct tsn_buf *out, int depth)
     static const char *const ops[] = { "sum", "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar" };
     static const char *const tops[] = { "topk(2, ", "bottomk(3, ", "topk(0, ", "quantile(0.4, ", "count_values(\"v\", ",
                                         "topk(scalar(m), " };
-    static const char *const groupings[] = { "", " by (a)", " by (a, b)", " without (b)", " by (c)", " without (a, le)" };
+    static const char *const groupings[] = { "", " by (a)", " by (a, b)", " without (b)", " by (c)", " without (a, le)",
+                                             " by (__name__)", " by (a, __name__)" };
 
     tsn_buf_printf(out, "%s", one_in(5) ? PICK(tops) : "");
     if (out->data[out->len - (out->len > 0)] != ' ')

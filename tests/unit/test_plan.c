@@ -77,9 +77,14 @@ static void test_rules_have_a_streaming_form(void **state)
         "predict_linear(free[6h], 4 * 3600) < 0",
         "quantile_over_time(0.9, x[5m] offset 5m) > on () vector(1)",
         "changes(x[15m]) > 2 and hour() > 8",
+        "max_over_time(rate(x[1m])[5m:1m]) > 1",
+        "avg_over_time((sum by (a) (rate(x[1m])) / max_over_time(y[1h:])) [10m:30s] offset 1m) > 1",
+        "absent_over_time((up == 1)[10m:1m]) or quantile_over_time(0.9, vector(time())[5m:])",
+        "count_values(\"v\", rate(x[5m])) > 3",
+        "sum by (__name__) (x)",
     };
-    static const char *const naive[] = { "max_over_time(rate(x[1m])[5m:1m]) > 1", "count_values(\"v\", x)", "x @ 5",
-                                         "sum by (__name__) (x)" };
+    static const char *const naive[] = { "x @ 5", "max_over_time((x @ 5)[5m:1m])", "rate(x[5m] anchored)",
+                                         "x / on (__name__) y" };
 
     TSN_UNUSED(state);
     for (size_t i = 0; i < TSN_ARRAY_LEN(streaming) + TSN_ARRAY_LEN(naive); i++) {
@@ -150,6 +155,46 @@ static void test_windows_move_on(void **state)
     tsn_query_free(&query);
 }
 
+/* A subquery's operand is evaluated at times that are new, and anew only where its samples changed. */
+static void test_subqueries_move_on(void **state)
+{
+    struct tsn_plans *plans = tsn_plans_new(NULL);
+    struct tsn_query *query = parse("max_over_time(increase(x[1m])[10m:1m])");
+    struct tsn_plan *plan = tsn_plans_add(plans, query, 2, 0);
+    struct tsn_labels *labels = tsn_labels_of("__name__", "x", "a", "1", NULL);
+    struct tsn_samples samples = { 0 };
+    double value;
+    int i = 0;
+
+    TSN_UNUSED(state);
+    (void)tsn_plans_series_add(plans, labels, &samples, 1 << 2);
+    for (; i < 80; i++) {
+        push(&samples, T0 + i * STEP_MS, i < 20 ? i * 6 : i * 3);
+        tsn_plans_changed(plans);
+        (void)step(plan, T0 + i * STEP_MS, &value);
+    }
+    assert_true(value == 12); /* the first, steeper part has left */
+    /* ten at first, one a minute after that: the last step stands 79 × 15 s, 19 minutes, later */
+    assert_int_equal(tsn_plans_stats(plans).inner_steps, 10 + 19);
+    samples.items[70].value = 0;
+    samples.edits++;
+    tsn_plans_changed(plans);
+    (void)step(plan, T0 + 80 * STEP_MS, &value);
+    assert_int_equal(tsn_plans_stats(plans).inner_steps, 10 + 19 + 10);
+    assert_true(value > 100); /* from 0 up */
+    samples.trimmed += 20; /* what no window needs: nothing is lost */
+    samples.len -= 20;
+    memmove(samples.items, samples.items + 20, samples.len * sizeof *samples.items);
+    tsn_plans_changed(plans);
+    (void)step(plan, T0 + 81 * STEP_MS, NULL);
+    assert_int_equal(tsn_plans_stats(plans).inner_steps, 10 + 19 + 10);
+    assert_int_equal(tsn_plans_stats(plans).naive_steps, 0);
+    tsn_labels_unref(labels);
+    tsn_plans_free(&plans);
+    tsn_vec_release(&samples);
+    tsn_query_free(&query);
+}
+
 /* Series of other scopes are not there; what is written within a step is seen after tsn_plans_touch. */
 static void test_scopes_and_touch(void **state)
 {
@@ -193,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_rules_have_a_streaming_form),
         cmocka_unit_test(test_equal_parts_are_one),
         cmocka_unit_test(test_windows_move_on),
+        cmocka_unit_test(test_subqueries_move_on),
         cmocka_unit_test(test_scopes_and_touch),
     };
 
