@@ -72,11 +72,15 @@ struct tsn_ingest_record {
  * (the partition is blocked meanwhile, not idle). No other error. */
 enum tsn_err tsn_ingest_record(struct tsn_ingest *ingest, const struct tsn_ingest_record *record, struct tsn_error *error);
 /* The shell proved the partition empty (EOF offset = cached high watermark for idle_timeout): marks it idle, or renews
- * its idle clock: (greatest watermark known when it went idle + (now_ms - its now_ms then)). Its next record ends it. */
+ * its idle clock: (greatest watermark known when it went idle + (now_ms - its now_ms then)). Its next record ends it.
+ * Where no watermark is known, every partition here is idle, and this one has been for half of time.blind_after, the clock starts at
+ * now_ms - time.out_of_orderness: now_ms must be the wall clock. */
 void tsn_ingest_idle(struct tsn_ingest *ingest, size_t input, int32_t partition, int64_t now_ms);
 /* The partition is no longer proved empty, though no record came (an open transaction, a broker that does not answer): it
  * holds time again from where time stands. */
 void tsn_ingest_blocked(struct tsn_ingest *ingest, size_t input, int32_t partition);
+/* A watermark of a partition that another worker of the group has: it counts among the greatest known. TSN_TIME_NONE changes nothing. */
+void tsn_ingest_know(struct tsn_ingest *ingest, int64_t watermark_ms);
 /* TSN_TIME_NONE before any. */
 int64_t tsn_ingest_watermark(const struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* Bytes that a close would give, about; 0 if nothing at all happened since the last one. */

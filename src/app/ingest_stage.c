@@ -457,6 +457,18 @@ static int64_t bytes_ahead(const struct part *part, int64_t least_ms)
     return part->mark_count ? part->bytes - part->marks[0].bytes : 0;
 }
 
+/* Where nobody of the group has seen an event, idle clocks start at the wall clock; so say what others have seen. */
+static void know_watermarks(struct session *s, const struct tsn_kafka_partitions *committed)
+{
+    for (size_t i = 0; i < committed->len; i++) {
+        int64_t watermark_ms, clock_ms;
+        bool idle;
+
+        if (committed->items[i].metadata && tsn_ingest_metadata_parse(committed->items[i].metadata, &watermark_ms, &idle, &clock_ms))
+            tsn_ingest_know(s->ingest, watermark_ms);
+    }
+}
+
 /* Partitions of one input topic run no further apart than time.align (or time.align_bytes of their records): DETECT would have to hold what they bring ahead of time. A partition that
  * has no watermark yet is the slowest of all, but cannot be waited for: it may be empty. */
 static void align(struct session *s)
@@ -471,6 +483,7 @@ static void align(struct session *s)
         tsn_log(TSN_LOG_WARN, "ingest", "offsets of the group cannot be read; alignment stays as it is", "error=\"%s\"", error.message);
         return;
     }
+    know_watermarks(s, &committed);
     for (int32_t input = 0; (size_t)input < s->config->inputs.len; input++) {
         int64_t least = slowest(s, &committed, input);
 

@@ -48,6 +48,7 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     in->next_ref = 1;
     in->generation = 1;
     in->memo_epoch = 1;
+    in->group_watermark_ms = TSN_TIME_NONE;
     in->inputs = tsn_calloc(in->config->inputs.len, sizeof *in->inputs);
     in->shapes = tsn_calloc(in->config->inputs.len, sizeof *in->shapes);
     for (size_t i = 0; i < in->config->inputs.len; i++)
@@ -207,7 +208,7 @@ int64_t tsn_ingest_watermark(const struct tsn_ingest *in, size_t input, int32_t 
 
 static int64_t greatest_watermark(const struct tsn_ingest *in)
 {
-    int64_t greatest_ms = TSN_TIME_NONE;
+    int64_t greatest_ms = in->group_watermark_ms;
 
     for (size_t i = 0; i < in->config->inputs.len; i++)
         for (size_t p = 0; p < in->inputs[i].len; p++)
@@ -216,19 +217,53 @@ static int64_t greatest_watermark(const struct tsn_ingest *in)
     return greatest_ms;
 }
 
-/* While nothing is known of event time the clock stands at none, and starts with the first watermark known. */
+static bool all_idle(const struct tsn_ingest *in)
+{
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        for (size_t p = 0; p < in->inputs[i].len; p++)
+            if (in->inputs[i].items[p] && !in->inputs[i].items[p]->idle)
+                return false;
+    return true;
+}
+
+/*
+ * What an idle partition's clock starts at. As long as no event has said what time it is, the wall must not: the first events may be of
+ * last week. But time has to start on a cluster where nobody ever sends (absent() is for that), and before the watchdog
+ * calls detection blind: so when all was proved empty for half of blind_after, it is the wall clock, as far behind as a live stream's watermark.
+ */
+static int64_t first_clock(const struct tsn_ingest *in, const struct part *part, int64_t now_ms)
+{
+    int64_t greatest_ms = greatest_watermark(in);
+
+    if (greatest_ms == TSN_TIME_NONE && all_idle(in) && now_ms - part->idle_now_ms >= in->config->time.blind_after_ms / 2)
+        return now_ms - in->config->time.out_of_orderness_ms;
+    return greatest_ms;
+}
+
+void tsn_ingest_know(struct tsn_ingest *in, int64_t watermark_ms)
+{
+    if (watermark_ms > in->group_watermark_ms)
+        in->group_watermark_ms = watermark_ms;
+}
+
+/* idle_now_ms: while the clock stands at none, when the partition was first proved empty; then the reading that the clock belongs to. */
 void tsn_ingest_idle(struct tsn_ingest *in, size_t input, int32_t partition, int64_t now_ms)
 {
     struct part *part = find_part(in, input, partition);
 
     if (!part)
         return;
-    if (!part->idle || part->idle_clock_ms == TSN_TIME_NONE || part->idle_now_ms == TSN_TIME_NONE)
+    if (!part->idle || part->idle_now_ms == TSN_TIME_NONE) {
         part->idle_clock_ms = greatest_watermark(in);
-    else if (now_ms > part->idle_now_ms)
-        part->idle_clock_ms += now_ms - part->idle_now_ms;
-    if (!part->idle || part->idle_now_ms == TSN_TIME_NONE || now_ms > part->idle_now_ms)
         part->idle_now_ms = now_ms;
+    } else if (part->idle_clock_ms == TSN_TIME_NONE) {
+        part->idle_clock_ms = first_clock(in, part, now_ms);
+        if (part->idle_clock_ms != TSN_TIME_NONE)
+            part->idle_now_ms = now_ms;
+    } else if (now_ms > part->idle_now_ms) {
+        part->idle_clock_ms += now_ms - part->idle_now_ms;
+        part->idle_now_ms = now_ms;
+    }
     part->idle = true;
     part->dirty = true;
 }

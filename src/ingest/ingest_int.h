@@ -175,6 +175,7 @@ struct tsn_ingest {
     struct mappings *mappings;
     struct lines *line_book;
     TSN_VEC(struct known_set) sets; /* by number */
+    int64_t group_watermark_ms; /* greatest told by tsn_ingest_know; TSN_TIME_NONE: none */
     int64_t max_set;
     int64_t batch_set;     /* what the open batch carries: the greatest set known when its first record came */
     uint64_t open_records; /* in the open batch */

@@ -1,7 +1,8 @@
 /*
- * Goal: event time on a real Kafka: an idle partition does not hold time, silence lets it go on, a partition that is blocked is not
- * idle and loses nothing, a flush of old events neither turns time back nor loses a count.
- * Method: the stages INGEST and DETECT in this process over topics of the test's own, events produced here to chosen partitions, alerts
+ * Goal: event time on a real Kafka: an idle partition does not hold time, silence lets it go on (absent() fires, alerts and incidents end), also
+ * where nobody ever sent anything; a partition that is blocked is not idle and loses nothing; a flush of old events neither turns time back nor
+ * loses a count; a first burst is an increase, and a silent counter ends at its ttl.
+ * Method: the stages in this process over topics of the test's own, events produced here to chosen partitions, alerts
  * read back committed. Steps are compared exactly where event time alone decides them.
  */
 #include <setjmp.h>
@@ -66,9 +67,10 @@ static void create_topics(struct world *w)
     tsn_admin_free(&admin);
 }
 
-static void start(struct world *w, const char *rules)
+/* more: further lines of the configuration. */
+static void start_with(struct world *w, unsigned stages, const char *more, const char *rules)
 {
-    struct tsn_app_options options = { .stages = TSN_STAGE_INGEST | TSN_STAGE_DETECT };
+    struct tsn_app_options options = { .stages = stages };
     struct tsn_buf text = TSN_BUF_INIT;
     struct tsn_error error = { 0 };
     char file[128];
@@ -82,8 +84,8 @@ static void start(struct world *w, const char *rules)
     write_file(w->folder, "rules.yaml", rules);
     tsn_buf_printf(&text,
                    "kafka: { bootstrap.servers: \"%s\" }\nredis: { url: \"%s\" }\ninputs: [ { topic: %s, type: metrics } ]\nrules: [ rules.yaml ]\n"
-                   "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\ntime: { out_of_orderness: 1s, align: 30s }\nhttp: { listen: \"\" }\n",
-                   tsn_it_kafka(), tsn_it_redis(), w->topic, w->name, w->name);
+                   "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\nhttp: { listen: \"\" }\n%s",
+                   tsn_it_kafka(), tsn_it_redis(), w->topic, w->name, w->name, more);
     snprintf(file, sizeof file, "%s/tocsin.yaml", w->folder);
     die_on(tsn_config_parse(&w->config, file, text.data, text.len, &(struct tsn_config_io){ NULL, NULL, NULL }, &error), &error);
     tsn_buf_release(&text);
@@ -98,6 +100,11 @@ static void start(struct world *w, const char *rules)
     assert_non_null(w->producer);
     assert_non_null(w->alerts);
     w->stats = tsn_calloc(1, sizeof *w->stats);
+}
+
+static void start(struct world *w, const char *rules)
+{
+    start_with(w, TSN_STAGE_INGEST | TSN_STAGE_DETECT, "time: { out_of_orderness: 1s, align: 30s }\n", rules);
 }
 
 static void stop(struct world *w)
@@ -122,6 +129,11 @@ static int64_t now_ms(void)
     return tsn_wall_now().ms;
 }
 
+static int64_t ceil_s(int64_t ms)
+{
+    return (ms + 999) / 1000 * 1000;
+}
+
 static void send_by(struct world *w, struct tsn_producer *producer, int32_t partition, const char *name, const char *kind, double value, int64_t ts_ms)
 {
     struct tsn_buf event = TSN_BUF_INIT;
@@ -138,8 +150,8 @@ static void send(struct world *w, int32_t partition, const char *name, const cha
     send_by(w, w->producer, partition, name, kind, value, ts_ms);
 }
 
-/* The step of the first transition of `rule` to `state` from here on; fails the test if none comes. */
-static int64_t wait_for(struct world *w, const char *rule, enum tsn_alert_state state)
+/* The step of the first transition of `rule` to `state` from here on; fails the test if none comes, or ends for another reason. */
+static int64_t wait_for_end(struct world *w, const char *rule, enum tsn_alert_state state, enum tsn_end_reason reason)
 {
     int64_t until_ms = now_ms() + WAIT_MS, step_ms = TSN_TIME_NONE;
 
@@ -151,13 +163,20 @@ static int64_t wait_for(struct world *w, const char *rule, enum tsn_alert_state 
         if (tsn_reader_next(w->alerts, 500, &m, &error))
             continue;
         die_on(tsn_codec_transition_decode(m.value, m.value_len, TSN_FORM_JSON, &t, &error), &error);
-        if (strcmp(t.rule, rule) == 0 && t.state == state)
+        if (strcmp(t.rule, rule) == 0 && t.state == state) {
             step_ms = t.step_ms;
+            assert_string_equal(tsn_end_reason_name(t.end_reason), tsn_end_reason_name(reason));
+        }
         tsn_transition_release(&t);
     }
     if (step_ms == TSN_TIME_NONE)
         fail_msg("no transition of %s to %s within %d s", rule, tsn_alert_state_name(state), WAIT_MS / 1000);
     return step_ms;
+}
+
+static int64_t wait_for(struct world *w, const char *rule, enum tsn_alert_state state)
+{
+    return wait_for_end(w, rule, state, TSN_END_NONE);
 }
 
 static const struct tsn_app_input *input(struct world *w, int32_t partition)
@@ -180,6 +199,11 @@ static bool until(struct world *w, int32_t partition, bool (*holds)(const struct
 static bool is_idle(const struct tsn_app_input *in)
 {
     return in->idle;
+}
+
+static bool has_watermark(const struct tsn_app_input *in)
+{
+    return in->watermark_ms != TSN_TIME_NONE;
 }
 
 static bool is_blocked(const struct tsn_app_input *in)
@@ -208,10 +232,10 @@ static void silence_moves_time(void **state)
         tsn_it_sleep_ms(200);
     }
     step_ms = wait_for(&w, "High", TSN_ALERT_FIRING);
-    assert_int_equal(step_ms, (first_ms + 999) / 1000 * 1000);
+    assert_int_equal(step_ms, ceil_s(first_ms));
     assert_true(input(&w, 3)->idle);
     step_ms = wait_for(&w, "Silent", TSN_ALERT_FIRING);
-    assert_int_equal(step_ms, (last_ms + 5000 + 999) / 1000 * 1000);
+    assert_int_equal(step_ms, ceil_s(last_ms + 5000));
     stop(&w);
 }
 
@@ -321,9 +345,107 @@ static void fast_partition_waits(void **state)
     stop(&w);
 }
 
+/* Nobody ever sent anything: every partition is proved empty, and half of blind_after later the wall clock is what time it is: absent() fires,
+ * detection is not blind. The first event then counts. */
+static void nothing_ever_was(void **state)
+{
+    struct world w;
+    int64_t began_ms, step_ms, event_ms;
+
+    TSN_UNUSED(state);
+    start_with(&w, TSN_STAGE_INGEST | TSN_STAGE_DETECT, "time: { out_of_orderness: 1s, blind_after: 20s }\n",
+               "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Nobody\n    expr: absent(c_total)\n    for: 3s\n"
+               "  - alert: First\n    expr: increase(c_total[10s]) > 2.5\n");
+    began_ms = now_ms();
+    step_ms = wait_for(&w, "Nobody", TSN_ALERT_FIRING);
+    assert_in_range(step_ms, began_ms + 10000, now_ms());
+    tsn_app_get_stats(w.app, w.stats);
+    assert_int_equal(w.stats->detect.blind_since_ms, 0);
+    event_ms = now_ms();
+    send(&w, 2, "c_total", "delta", 3, event_ms);
+    step_ms = wait_for_end(&w, "Nobody", TSN_ALERT_RESOLVED, TSN_END_CONDITION);
+    assert_in_range(step_ms, ceil_s(event_ms) - 1000, ceil_s(event_ms) + 10000);
+    assert_in_range(wait_for(&w, "First", TSN_ALERT_FIRING), step_ms, step_ms + 1000);
+    assert_int_equal(w.stats->ingest.late_dropped + w.stats->detect.late_dropped, 0);
+    stop(&w);
+}
+
+/* Ten errors at once in a series that was never seen, an hour of event time ago; then only another partition speaks. The burst is an increase of ten at
+ * the step of its pane, and the series ends one ttl behind it. */
+static void burst_and_ttl(void **state)
+{
+    struct world w;
+    int64_t base_ms = now_ms() / 1000 * 1000 - 3600000 + 500;
+
+    TSN_UNUSED(state);
+    start_with(&w, TSN_STAGE_INGEST | TSN_STAGE_DETECT, "time: { out_of_orderness: 1s, counter_ttl: 1m }\n",
+               "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Burst\n    expr: increase(c_total[10s]) == 10\n"
+               "  - alert: Lives\n    expr: c_total >= 0\n");
+    for (int32_t p = 0; p < PARTITIONS; p++) /* so that the burst alone says where time begins */
+        assert_true(until(&w, p, is_idle));
+    for (int i = 0; i < 10; i++)
+        send(&w, 2, "c_total", "delta", 1, base_ms + i);
+    assert_true(until(&w, 2, has_watermark));
+    for (int i = 0; i < 16; i++) {
+        send(&w, 1, "x", "gauge", 1, base_ms + i * 5000);
+        tsn_it_sleep_ms(100);
+    }
+    assert_int_equal(wait_for(&w, "Burst", TSN_ALERT_FIRING), base_ms + 500);
+    assert_int_equal(wait_for(&w, "Lives", TSN_ALERT_FIRING), base_ms + 500);
+    assert_int_equal(wait_for_end(&w, "Lives", TSN_ALERT_RESOLVED, TSN_END_PRODUCER_SILENT), base_ms + 500 + 60000);
+    stop(&w);
+}
+
+/* The events of `rule`'s incident up to one of `type`; fails if none comes. */
+static void wait_for_incident(struct world *w, enum tsn_incident_event_type type)
+{
+    struct tsn_error error = { 0 };
+    struct tsn_reader *reader = tsn_reader_new(&w->config, w->config.topics.incidents, 0, TSN_OFFSET_BEGINNING, true, &error);
+    int64_t until_ms = now_ms() + WAIT_MS;
+    bool seen = false;
+
+    assert_non_null(reader);
+    while (!seen && now_ms() < until_ms) {
+        struct tsn_message m;
+        struct tsn_incident_event event;
+
+        if (tsn_reader_next(reader, 500, &m, &error))
+            continue;
+        die_on(tsn_codec_incident_event_decode(m.value, m.value_len, TSN_FORM_JSON, &event, &error), &error);
+        seen = event.type == type;
+        tsn_incident_event_release(&event);
+    }
+    tsn_reader_free(&reader);
+    if (!seen)
+        fail_msg("no incident event of type %d within %d s", (int)type, WAIT_MS / 1000);
+}
+
+/* A fault is reported once, then everybody falls silent: the alert ends when its sample is out of lookback, at that very step, and its
+ * incident with it. */
+static void silence_ends_incidents(void **state)
+{
+    struct world w;
+    int64_t fault_ms;
+
+    TSN_UNUSED(state);
+    start_with(&w, TSN_STAGE_INGEST | TSN_STAGE_DETECT | TSN_STAGE_RESPOND, "time: { out_of_orderness: 1s }\ndetect: { lookback: 6s }\n",
+               "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Hot\n    expr: x > 5\n    labels: { severity: critical }\n");
+    fault_ms = now_ms();
+    for (int32_t p = 0; p < PARTITIONS; p++)
+        send(&w, p, "x", "gauge", p == 1 ? 10 : 1, fault_ms);
+    assert_int_equal(wait_for(&w, "Hot", TSN_ALERT_FIRING), ceil_s(fault_ms));
+    wait_for_incident(&w, TSN_INC_OPENED);
+    assert_int_equal(wait_for_end(&w, "Hot", TSN_ALERT_RESOLVED, TSN_END_PARTITION_IDLE), ceil_s(fault_ms + 6000));
+    wait_for_incident(&w, TSN_INC_RESOLVED);
+    stop(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_ever_was),
+        cmocka_unit_test(burst_and_ttl),
+        cmocka_unit_test(silence_ends_incidents),
         cmocka_unit_test(silence_moves_time),
         cmocka_unit_test(blocked_is_not_idle),
         cmocka_unit_test(backlog_is_counted),

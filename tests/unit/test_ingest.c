@@ -399,6 +399,51 @@ static void test_idle(void **state)
     close_world(&w);
 }
 
+/* Nobody ever sent anything: after half of blind_after (15 s) of proved silence on every partition the wall says what time it is, through a
+ * restart, too. One partition that is not proved empty, or a watermark that another worker has seen, and it does not. */
+static void test_idle_where_nothing_ever_was(void **state)
+{
+    const int64_t wall = T0 + 3600000;
+    char *metadata;
+    struct world w;
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, NULL);
+    assign(&w, METRICS, 0, NULL);
+    assign(&w, METRICS, 1, NULL);
+    for (int64_t ms = 0; ms <= 20000; ms += 500)
+        tsn_ingest_idle(w.ingest, METRICS, 1, wall + ms);
+    close_at(&w, T0);
+    assert_true(input_in(&w, "m", 1)->idle_clock_ms == TSN_TIME_NONE); /* partition 0 is not known to be empty */
+    tsn_ingest_idle(w.ingest, METRICS, 0, wall + 20000);
+    tsn_ingest_idle(w.ingest, METRICS, 1, wall + 20500);
+    close_at(&w, T0);
+    assert_true(input_in(&w, "m", 0)->idle_clock_ms == TSN_TIME_NONE);
+    assert_int_equal(input_in(&w, "m", 1)->idle_clock_ms, wall + 20500 - 5000);
+    metadata = tsn_strdup(w.closed->offsets[0].metadata);
+    assign(&w, METRICS, 0, metadata);
+    tsn_free(metadata);
+    tsn_ingest_idle(w.ingest, METRICS, 0, wall + 34999);
+    tsn_ingest_idle(w.ingest, METRICS, 1, wall + 34999);
+    close_at(&w, T0);
+    assert_true(input_in(&w, "m", 0)->idle_clock_ms == TSN_TIME_NONE);
+    assert_int_equal(input_in(&w, "m", 1)->idle_clock_ms, wall + 34999 - 5000);
+    tsn_ingest_idle(w.ingest, METRICS, 0, wall + 35000);
+    close_at(&w, T0);
+    assert_int_equal(input_in(&w, "m", 0)->idle_clock_ms, wall + 35000 - 5000);
+    close_world(&w);
+
+    open_world(&w, NULL, NULL);
+    assign(&w, METRICS, 0, NULL);
+    tsn_ingest_idle(w.ingest, METRICS, 0, wall);
+    tsn_ingest_know(w.ingest, T0);
+    tsn_ingest_know(w.ingest, TSN_TIME_NONE);
+    tsn_ingest_idle(w.ingest, METRICS, 0, wall + 60000);
+    close_at(&w, T0);
+    assert_int_equal(input_in(&w, "m", 0)->idle_clock_ms, T0);
+    close_world(&w);
+}
+
 /* ---- restart ------------------------------------------------------------------------------ */
 
 /* Events with ups and downs of time, so that some are late; the same whoever reads them. */
@@ -688,7 +733,7 @@ int main(void)
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_array_is_one_record),
         cmocka_unit_test(test_future_bound),
-        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_idle), cmocka_unit_test(test_idle_where_nothing_ever_was),
         cmocka_unit_test(test_restart_decides_alike),
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_passed_over),
