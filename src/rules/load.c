@@ -81,7 +81,6 @@ static struct tsn_rule_text *keep_texts(struct load *l, struct texts *texts, siz
                                         const char *what, size_t *count)
 {
     struct tsn_rule_text *kept = tsn_arena_calloc(&l->set->arena, texts->list.len + 1, sizeof *kept);
-    const char *name = alert ? tsn_arena_printf(&l->set->arena, "__alert_%s", alert) : NULL;
 
     for (size_t i = 0; i < texts->list.len; i++) {
         struct tsn_error error = { 0 };
@@ -89,7 +88,7 @@ static struct tsn_rule_text *keep_texts(struct load *l, struct texts *texts, siz
         kept[i] = texts->list.items[i];
         if (!alert || !strstr(kept[i].value, "{{"))
             continue;
-        kept[i].tmpl = tsn_template_new(name, kept[i].value, strlen(kept[i].value), &error);
+        kept[i].tmpl = tsn_template_new(alert, kept[i].value, strlen(kept[i].value), &error);
         if (!kept[i].tmpl)
             tsn_yaml_fail(&l->yaml, kept[i].at, "%s%s \"%s\": %s", i < own ? "" : "group ", what, kept[i].name,
                           error.message);
