@@ -57,6 +57,7 @@ if [ "$what" = all ]; then
         run "sim/$n (sanitized)" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-60}"
         run "sim/$n" build/release/tests/sim/"$n" --seed 1 --seeds 1000
     done
+    run bench/callgrind tests/bench/callgrind.py build/release/tests/bench/bench_parts
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
     # They start only if some test needs them.
     if compgen -G 'tests/it/it_*.c' >/dev/null || compgen -G 'tests/it/it_*.sh' >/dev/null || compgen -G 'tests/it/it_*.py' >/dev/null; then

@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
-# The spine on a real Kafka against a bare consumer; see spine_bench.py.
+# The benches on a real Kafka and Redis: the spine against the wire and Kafka Streams (spine_bench.py), the way from an event to its incident
+# (latency_bench.py), and the curves of scale (scale_bench.py). Figures as BENCH lines; tables and plots in build/bench.
+# BENCH_ONLY=spine, latency or scale runs one of them. Kafka Streams is left out where there is no javac.
 set -eu
 cd "$(dirname "$0")/../.."
-mkdir -p build/bench
-gcc -O2 -o build/bench/bare tests/bench/bare.c -lrdkafka
+out=build/bench
+mkdir -p $out
+for program in bare fill latency; do gcc -O2 -Wall -Wextra -o $out/$program tests/bench/$program.c -lrdkafka; done
+rm -rf $out/streams
+if command -v javac >/dev/null; then
+    jars=$(tests/it/services.sh streams | tail -1)
+    javac -d $out/streams -cp "$jars/*" tests/bench/Streams.java
+fi
 tests/it/services.sh start kafka redis >/dev/null
 trap 'tests/it/services.sh stop >/dev/null' EXIT
-python3 tests/bench/spine_bench.py build/tocsin build/bench/bare
+wants() { [ -z "${BENCH_ONLY:-}" ] || [ "$BENCH_ONLY" = "$1" ]; }
+if wants spine; then python3 tests/bench/spine_bench.py build/tocsin $out; fi
+if wants latency; then python3 tests/bench/latency_bench.py build/tocsin $out/latency; fi
+if wants scale; then python3 tests/bench/scale_bench.py build/tocsin $out; fi

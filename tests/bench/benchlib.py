@@ -1,6 +1,8 @@
 """What the benches on a real Kafka share: runs with settings of their own, BENCH lines, percentiles and figures of processes."""
+import glob
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -75,3 +77,72 @@ def metrics(port):
     with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=5) as answer:
         rows = answer.read().decode().splitlines()
     return {row.rsplit(" ", 1)[0]: float(row.rsplit(" ", 1)[1]) for row in rows if row and row[0] != "#"}
+
+
+def timed(command, stderr=subprocess.DEVNULL, limit=900):
+    """Runs a command; (exit code, stdout, user s, system s, peak RSS MiB) of that process alone."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True)
+    end = time.time() + limit
+    out = process.stdout.read()
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, out, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024
+        if time.time() > end:
+            process.kill()
+        time.sleep(0.01)
+
+
+def to_end(run, limit=900):
+    """`run --until-end` of one worker; its summary with user_s, system_s and rss_mib of the process."""
+    path = run.config()
+    with open(path + ".log", "a") as log:
+        code, out, user, system, rss = timed([run.stream.tocsin, "run", "--config", path, "--until-end", "--output", "json"], log, limit)
+    if code or not out:
+        raise SystemExit("run --until-end: exit %r; its log is %s.log" % (code, path))
+    return dict(json.loads(out), user_s=user, system_s=system, rss_mib=rss)
+
+
+def create_topics(run, input_partitions=None):
+    """Internal topics, and inputs of so many partitions."""
+    command = [run.stream.tocsin, "topics", "apply", "--config", run.config(), "--inputs"]
+    if input_partitions:
+        command += ["--input-partitions", str(input_partitions)]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(made.stdout + made.stderr)
+
+
+def topic_bytes(topic):
+    """Bytes of a topic's log in the data folder of the test broker."""
+    return sum(os.path.getsize(f) for f in glob.glob(spine.TOP + "/build/services/main/kafka-data/%s-*/*.log" % topic))
+
+
+def broker_pid():
+    with open(spine.TOP + "/build/services/main/kafka.pid") as pid:
+        return int(pid.read())
+
+
+def fill(stream, fill_program, events, series, kind, form, span_s=1200, services=50):
+    """The seeded topic: `span_s` of event time, whatever the number of events."""
+    start_ms = (int(time.time()) - 7200) // 60 * 60000
+    subprocess.run([fill_program, stream.kafka, stream.name + ".metrics", str(events), str(series), kind, form, str(start_ms), str(span_s),
+                    str(services)], check=True, timeout=900)
+
+
+def bare(bare_program, stream, partitions):
+    """(events a second, CPU us an event) of librdkafka alone over the stream's topic."""
+    out = subprocess.run([bare_program, stream.kafka, stream.name + ".metrics", str(partitions)], capture_output=True, text=True, check=True,
+                         timeout=600).stdout.split()
+    return int(out[0]) / float(out[1]), float(out[2]) / int(out[0]) * 1e6
+
+
+def forget(stream):
+    """Deletes the stream's topics, so that a disk does not fill up over many cases."""
+    listing = subprocess.run(["kcat", "-b", stream.kafka, "-L", "-J"], capture_output=True, text=True, timeout=60).stdout
+    topics = [t["topic"] for t in json.loads(listing)["topics"] if t["topic"].startswith(stream.name + ".")]
+    jars = glob.glob(spine.TOP + "/build/jars/kafka-*")
+    if topics and jars:
+        subprocess.run(["java", "-cp", jars[0] + "/*", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", stream.kafka, "--delete", "--topic",
+                        "|".join(t.replace(".", "\\.") for t in topics)], capture_output=True, timeout=120)

@@ -1,13 +1,14 @@
 /*
  * fill: the seeded topic of the spine's bench, fast: EVENTS metric events of about 190 B, keyed by service as a producer that wants order would.
  *
- * Event i belongs to series i mod SERIES: 50 services, each series an instance and a status of one, every tenth instance of a service errs. Event
- * times rise evenly over SPAN_S seconds from START_MS. Kinds: delta (an event counts one), counter (totals as scraped). Formats: json, or
+ * Event i belongs to series i mod SERIES: 50 services, each series an instance of one and a status. Every tenth instance errs; of the first five
+ * services three of ten do, until three quarters of the events are out. Event times rise evenly over SPAN_S seconds from START_MS. Kinds: delta (an event counts one), counter (totals as scraped). Formats: json, or
  * avro (bare tocsin.v1.Metric). Prints nothing; exit 1 if any event was not acknowledged.
  *
  * Usage: fill BROKERS TOPIC EVENTS SERIES delta|counter json|avro START_MS SPAN_S [SHARDS]      (SHARDS services; default 50)
  */
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +34,19 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 }
 
 struct event {
-    long series, services, i;
+    long series, services, i, events;
     double value;
     long long ts_ms;
     const char *kind;
 };
+
+static const char *status_of(const struct event *e)
+{
+    long service = e->series % e->services, instance = e->series / e->services;
+    bool bad = service < 5 && e->i < e->events / 4 * 3;
+
+    return instance % 10 < (bad ? 3 : 1) ? "500" : "200";
+}
 
 static int json(char *out, size_t room, const struct event *e)
 {
@@ -46,7 +55,7 @@ static int json(char *out, size_t room, const struct event *e)
     return snprintf(out, room,
                     "{\"name\":\"http_requests_total\",\"labels\":{\"service\":\"svc-%ld\",\"instance\":\"10.%ld.%ld.%ld:8080\",\"method\":\"GET\","
                     "\"status\":\"%s\"},\"value\":%.0f,\"timestamp\":%lld,\"kind\":\"%s\"}",
-                    service, instance / 62500, instance / 250 % 250, instance % 250, instance % 10 == 0 ? "500" : "200", e->value, e->ts_ms, e->kind);
+                    service, instance / 62500, instance / 250 % 250, instance % 250, status_of(e), e->value, e->ts_ms, e->kind);
 }
 
 static char *put_long(char *out, int64_t v)
@@ -79,7 +88,7 @@ static int avro(char *start, const struct event *e)
     snprintf(text, sizeof text, "10.%ld.%ld.%ld:8080", instance / 62500, instance / 250 % 250, instance % 250);
     out = put_text(put_text(out, "instance"), text);
     out = put_text(put_text(out, "method"), "GET");
-    out = put_text(put_text(out, "status"), instance % 10 == 0 ? "500" : "200");
+    out = put_text(put_text(out, "status"), status_of(e));
     out = put_long(out, 0);
     memcpy(out, &e->value, 8);
     out = put_long(out + 8, e->ts_ms);
@@ -102,6 +111,7 @@ int main(int argc, char **argv)
     events = atol(argv[3]), series = atol(argv[4]), start_ms = atoll(argv[7]), span_s = atol(argv[8]);
     e.services = argc > 9 ? atol(argv[9]) : 50;
     e.kind = argv[5];
+    e.events = events;
     set(conf, "bootstrap.servers", argv[1]);
     set(conf, "linger.ms", "50");
     set(conf, "batch.num.messages", "20000");

@@ -10,6 +10,7 @@
 #   kill|term SERVICE                  SIGKILL, or SIGTERM with a bounded wait
 #   pause|resume SERVICE               SIGSTOP, SIGCONT
 #   restart SERVICE                    same port, same data: what a fault test needs after kill
+#   streams                            fetches Kafka Streams and prints the folder of its jars
 #   wipe SERVICE                       removes the data of a service that is down
 #
 # Everything lives under build/services/INSTANCE (default "main"): data, logs, pids, the address file. Ports are free
@@ -63,6 +64,12 @@ fetch_kafka() {
     { dependency org.apache.kafka kafka_2.13 $kafka_version
       dependency org.apache.kafka kafka-tools $kafka_version
       dependency org.slf4j slf4j-simple 1.7.36; } | fetch "kafka-$kafka_version"
+}
+
+# Kafka Streams, for the bench that compares with it.
+fetch_streams() {
+    { dependency org.apache.kafka kafka-streams $kafka_version
+      dependency org.slf4j slf4j-simple 1.7.36; } | fetch "streams-$kafka_version"
 }
 
 fetch_registry() {
@@ -256,6 +263,7 @@ pause) for s in "$@"; do kill -STOP "$(pid_of "$s")"; done ;;
 resume) for s in "$@"; do kill -CONT "$(pid_of "$s")"; done ;;
 wipe) for s in "$@"; do wipe "$s" || exit 1; done ;;
 env) cat "$dir/env" ;;
+streams) fetch_streams && echo "$jars/streams-$kafka_version" ;;
 status)
     rc=0
     for s in kafka registry redis; do
