@@ -163,9 +163,10 @@ static rd_kafka_conf_t *member_conf(const struct tsn_consumer_options *o, struct
     /* Below 2.6.1 cooperative-sticky may rebalance in an endless loop. */
     tsn_kafka_conf_default(conf, o->config, "partition.assignment.strategy",
                            rd_kafka_version() >= 0x020601ff && !o->eager ? "cooperative-sticky" : "range,roundrobin");
-    /* The queue is bound by bytes alone; see wake_fetchers. */
+    /* The queue is bound by bytes alone; see wake_fetchers. 8 MB is the knee: below it the rate falls, above it only memory grows (a message of
+     * 200 B takes three times that); without a way to wake fetchers they need something to sleep on. */
     tsn_kafka_conf_default(conf, o->config, "queued.min.messages", "1000000");
-    tsn_kafka_conf_default(conf, o->config, "queued.max.messages.kbytes", "65536");
+    tsn_kafka_conf_default(conf, o->config, "queued.max.messages.kbytes", rd_kafka_version() >= 0x020000ff ? "8192" : "65536");
     if (rd_kafka_version() >= 0x020200ff)
         tsn_kafka_conf_default(conf, o->config, "fetch.queue.backoff.ms", "5");
     tsn_kafka_conf_default(conf, o->config, "fetch.wait.max.ms", "100");
