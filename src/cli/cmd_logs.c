@@ -138,7 +138,7 @@ static void print_summary(struct tsn_book *book, int64_t top)
 {
     const char **texts = tsn_book_texts(book);
     struct ranked *ranks = tsn_reallocarray(NULL, book->entries.len + 1, sizeof *ranks);
-    size_t n = 0, used = (size_t)((book->line_count + book->bar_lines - 1) / book->bar_lines);
+    size_t n = 0, used = (size_t)((book->line_count + (UINT64_C(1) << book->bar_shift) - 1) >> book->bar_shift);
     char spark[TSN_BOOK_BARS * 3 + 1];
 
     tsn_book_settle(book);

@@ -14,7 +14,6 @@ void tsn_book_init(struct tsn_book *book, bool keep_lines)
     memset(book, 0, sizeof *book);
     book->miner = tsn_miner_new(NULL);
     book->keep_lines = keep_lines;
-    book->bar_lines = 1;
     if (keep_lines)
         book->lines = tsn_alloc(TSN_BOOK_MEMORY); /* touched only as far as lines come */
 }
@@ -100,7 +99,7 @@ static enum tsn_err spool_out(struct tsn_book *book, struct tsn_error *error)
 /* Bars stand for twice the lines each when the input outgrows them. */
 static void double_bars(struct tsn_book *book)
 {
-    book->bar_lines *= 2;
+    book->bar_shift++;
     for (size_t i = 0; i < book->entries.len; i++) {
         uint32_t *bars = book->entries.items[i].bars;
 
@@ -114,9 +113,9 @@ enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error
 {
     struct tsn_book_entry *entry = &book->entries.items[tag];
 
-    if (book->line_count == book->bar_lines * TSN_BOOK_BARS)
+    if (book->line_count == (uint64_t)TSN_BOOK_BARS << book->bar_shift)
         double_bars(book);
-    entry->bars[book->line_count / book->bar_lines]++;
+    entry->bars[book->line_count >> book->bar_shift]++;
     entry->count[book->side]++;
     book->side_lines[book->side]++;
     book->line_count++;

@@ -30,7 +30,7 @@ struct tsn_book {
     bool keep_lines;
     FILE *spool;
     uint64_t line_count, side_lines[2];
-    uint64_t bar_lines; /* lines a bar stands for; doubles as the input grows */
+    unsigned bar_shift; /* a bar stands for 2^this lines; doubles as the input grows */
     unsigned side;
     bool scoped; /* templates are of services and levels */
 };

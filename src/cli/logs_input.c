@@ -54,28 +54,29 @@ void tsn_logs_close(struct tsn_logs_input *in)
     for (size_t i = 0; i < TSN_LOGS_JOBS_MAX; i++) {
         tsn_buf_release(&in->scratch[i]);
         tsn_buf_release(&in->unescaped[i]);
+        tsn_pattern_memo_free(&in->memos[i]);
     }
 }
 
-static struct tsn_signature sign(struct tsn_logs_input *in, unsigned job, const char *text, size_t len)
+/* What of a line counts: its text behind the header, or the message in it. */
+static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const char *text, size_t len)
 {
-    size_t skip = 0;
+    struct tsn_log_fields fields;
+    size_t skip;
 
-    if (in->format == TSN_LOGS_RAW) {
-        skip = tsn_header_skip(&in->header, text, len);
-    } else if (in->format == TSN_LOGS_JSON) {
-        struct tsn_log_fields fields;
-
+    if (in->format == TSN_LOGS_JSON) {
         tsn_log_extract(text, len, &fields, &in->unescaped[job]);
-        text = fields.message.data;
-        len = fields.message.len;
+        return fields.message;
     }
-    return tsn_pattern_signature(in->config, text + skip, len - skip, &in->scratch[job]);
+    skip = in->format == TSN_LOGS_RAW ? tsn_header_skip(&in->header, text, len) : 0;
+    return (struct tsn_text){ text + skip, len - skip };
 }
 
 struct tsn_signature tsn_logs_signature(struct tsn_logs_input *in, const struct tsn_logs_line *line)
 {
-    return sign(in, 0, line->text, line->len);
+    struct tsn_text message = message_of(in, 0, line->text, line->len);
+
+    return tsn_pattern_signature(in->config, message.data, message.len, &in->scratch[0]);
 }
 
 /* ---- hashing ------------------------------------------------------------------------------ */
@@ -90,11 +91,13 @@ struct job {
 static void *hash_lines(void *arg)
 {
     struct job *job = arg;
+    struct tsn_pattern_memo *memo = job->in->memos[job->number];
 
     for (size_t i = job->from; i < job->to; i++) {
         struct tsn_logs_line *line = &job->in->lines.items[i];
+        struct tsn_text message = message_of(job->in, job->number, line->text, line->len);
 
-        line->signature = sign(job->in, job->number, line->text, line->len).hash;
+        line->signature = tsn_pattern_memo_hash(memo, message.data, message.len, &job->in->scratch[job->number]);
     }
     return NULL;
 }
@@ -105,6 +108,9 @@ static void hash_block(struct tsn_logs_input *in)
     size_t n = in->lines.len;
     unsigned count = in->jobs > 1 && n >= 1000 ? in->jobs : 1, started = 0;
 
+    for (unsigned j = 0; j < count; j++)
+        if (!in->memos[j])
+            in->memos[j] = tsn_pattern_memo_new(in->config);
     for (unsigned j = 0; j < count; j++)
         jobs[j] = (struct job){ .in = in, .number = j, .from = n * j / count, .to = n * (j + 1) / count };
     while (started + 1 < count && pthread_create(&jobs[started].thread, NULL, hash_lines, &jobs[started]) == 0)

@@ -34,6 +34,7 @@ struct tsn_logs_input {
     bool end, skipping, learned;
     struct tsn_log_header header;
     TSN_VEC(struct tsn_logs_line) lines;
+    struct tsn_pattern_memo *memos[TSN_LOGS_JOBS_MAX]; /* as far as jobs went */
     struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX];
     uint64_t bytes_read;
     int64_t size; /* of the file, for progress; 0: unknown */

@@ -138,19 +138,25 @@ const char *tsn_pattern_pinned(const struct tsn_pattern_config *config, const ch
 }
 
 /* Names of secrets, squeezed (lower case, no _ - .); a key whose squeezed form ends in one is secret. */
-static const char *const secret_names[] = {
-    "password", "passwd",  "pwd",        "passphrase", "secret",     "token",         "apikey",     "accesskey",
-    "authkey",  "privatekey", "secretkey", "signingkey", "authorization", "credential", "credentials", "cookie",
-    "sessionid", "signature", "clientsecret",
+#define NAME(text) { text, sizeof(text) - 1 }
+static const struct {
+    const char *text;
+    size_t len;
+} secret_names[] = {
+    NAME("password"),  NAME("passwd"),     NAME("pwd"),       NAME("passphrase"), NAME("secret"),        NAME("token"),
+    NAME("apikey"),    NAME("accesskey"),  NAME("authkey"),   NAME("privatekey"), NAME("secretkey"),     NAME("signingkey"),
+    NAME("authorization"), NAME("credential"), NAME("credentials"), NAME("cookie"), NAME("sessionid"), NAME("signature"),
+    NAME("clientsecret"),
 };
+#undef NAME
+/* The last letters of all those names. */
+#define LAST_LETTERS "detnyls"
 
-bool tsn_pattern_secret_key(const struct tsn_pattern_config *config, const char *key, size_t len)
+static bool secret_name(const char *key, size_t len)
 {
     char squeezed[64];
     size_t n = 0;
 
-    if (len < 3)
-        return false;
     if (len > sizeof squeezed) { /* the end decides */
         key += len - sizeof squeezed;
         len = sizeof squeezed;
@@ -158,12 +164,20 @@ bool tsn_pattern_secret_key(const struct tsn_pattern_config *config, const char 
     for (size_t i = 0; i < len; i++)
         if (key[i] != '_' && key[i] != '-' && key[i] != '.')
             squeezed[n++] = key[i] >= 'A' && key[i] <= 'Z' ? (char)(key[i] | 0x20) : key[i];
-    for (size_t i = 0; i < TSN_ARRAY_LEN(secret_names); i++) {
-        size_t m = strlen(secret_names[i]);
-
-        if (n >= m && memcmp(squeezed + n - m, secret_names[i], m) == 0)
+    if (n == 0 || !memchr(LAST_LETTERS, squeezed[n - 1], sizeof LAST_LETTERS - 1))
+        return false;
+    for (size_t i = 0; i < TSN_ARRAY_LEN(secret_names); i++)
+        if (n >= secret_names[i].len && memcmp(squeezed + n - secret_names[i].len, secret_names[i].text, secret_names[i].len) == 0)
             return true;
-    }
+    return false;
+}
+
+bool tsn_pattern_secret_key(const struct tsn_pattern_config *config, const char *key, size_t len)
+{
+    if (len < 3)
+        return false;
+    if (secret_name(key, len))
+        return true;
     for (size_t i = 0; config && i < config->secret_count; i++)
         if (strlen(config->secrets[i]) == len && strncasecmp(config->secrets[i], key, len) == 0)
             return true;

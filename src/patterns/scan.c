@@ -218,14 +218,20 @@ static void take_bound(struct scan *s)
         s->p = q + n;
 }
 
+/* true, false, null, none, nil, NaN, undefined, Infinity, in any case. */
 static bool value_word(const uint8_t *w, size_t len)
 {
-    static const char *const words[] = { "true", "false", "null", "none", "nil", "NaN", "undefined", "Infinity" };
+    static const struct {
+        const char *word;
+        uint8_t len;
+    } words[] = { { "true", 4 }, { "false", 5 }, { "null", 4 }, { "none", 4 }, { "nil", 3 }, { "nan", 3 }, { "undefined", 9 }, { "infinity", 8 } };
+    /* Of each length, bit by bit, the first letters: a=0. Most words are none of these, and this says so at once. */
+    static const uint32_t firsts[10] = { [3] = 1u << 13, [4] = 1u << 13 | 1u << 19, [5] = 1u << 5, [8] = 1u << 8, [9] = 1u << 20 };
 
-    if (len < 3 || len > 9)
+    if (len > 9 || !(firsts[len] >> (((w[0] | 0x20) - 'a') & 31) & 1))
         return false;
     for (size_t i = 0; i < TSN_ARRAY_LEN(words); i++)
-        if (strlen(words[i]) == len && strncasecmp(words[i], (const char *)w, len) == 0)
+        if (words[i].len == len && strncasecmp(words[i].word, (const char *)w, len) == 0)
             return true;
     return false;
 }

@@ -1,13 +1,15 @@
 /*
  * Goal: the miner is a function of its input's order; groups only coarsen; a snapshot at any point changes nothing; counts add up.
  * Method: seeded lines from a made-up grammar; one miner runs through, another is snapshotted and restored at random points; the
- * partition of a prefix is compared with the partition at the end.
+ * partition of a prefix is compared with the partition at the end. The memo of signatures against the scanner, on lines of nasty pieces
+ * whose digits and hexadecimal letters change.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tocsin/patterns.h"
@@ -110,9 +112,82 @@ static void test_order_alone(void **state)
         run_seed(seed);
 }
 
+/* ---- memo --------------------------------------------------------------------------------- */
+
+/* Pieces that the scanner has rules about; digits and hex letters of them change below. */
+static const char *const pieces[] = {
+    "a", "fade", "beef1234", "1f3b9c2d4e", "deadbee5", "x_beef12345", "name.1f2e3d4c", "host.beefcafe1", "fade@1f3b9c2d4e", "-1f3b9c2d4e",
+    "-beef12345", "ssh2", "IPv4", "u17", "0x1f", "12:30:59", "2026-01-02", "Jun", "Fri", "10.0.0.7:80", "blk_-123", "f81d4fae-7dec-11d0-a765",
+    "00:1b:44:11:3a:b7", "fe80::1", "=", "(", ")", "[", "]", "\"", "'", ":", ",", "/", "//", "..", "#", "@", "+", "<", ">", " ", "  ", "KB", "MB",
+    "sec", "password", "token=", "true", "null", "undefined", "file.c:12", "/var/log/x1", "a,b,c", "\303\251", "\377", "\\", "%", "$", "~", "_", "-",
+    "Infinity", "1.5", "99", "2005", "t1", "abcdef12", "12345678", "abcdefab", "0", "eeeeeeee1",
+};
+
+static size_t make_shape(uint64_t *seed, char *out)
+{
+    size_t n = 0, count = 1 + next(seed) % 14;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *piece = pieces[next(seed) % TSN_ARRAY_LEN(pieces)];
+
+        memcpy(out + n, piece, strlen(piece));
+        n += strlen(piece);
+        if (next(seed) % 3 == 0)
+            out[n++] = ' ';
+    }
+    if (next(seed) % 40 == 0)
+        for (; n < 4200; n++)
+            out[n] = "ab1 2f"[next(seed) % 6];
+    return n;
+}
+
+/* Another digit for a digit, another hex letter for one: what the memo may fold together, and some that it must not. */
+static void change(uint64_t *seed, char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (line[i] >= '0' && line[i] <= '9' && next(seed) % 2)
+            line[i] = (char)('0' + next(seed) % 10);
+        else if (line[i] >= 'a' && line[i] <= 'f' && next(seed) % 3 == 0)
+            line[i] = next(seed) % 2 ? (char)('a' + next(seed) % 6) : (char)('0' + next(seed) % 10);
+}
+
+static void test_memo_answers_as_the_scanner(void **state)
+{
+    struct tsn_pattern_config *config = tsn_pattern_config_new();
+    struct tsn_pattern_memo *plain = tsn_pattern_memo_new(NULL), *masked;
+    struct tsn_buf a = TSN_BUF_INIT, b = TSN_BUF_INIT;
+    uint64_t seed = 99;
+    char line[5000];
+
+    (void)state;
+    assert_int_equal(tsn_pattern_config_mask(config, "ssh2", NULL), TSN_OK);
+    masked = tsn_pattern_memo_new(config);
+    for (int i = 0; i < 6000; i++) {
+        size_t len = make_shape(&seed, line);
+
+        for (int again = 0; again < 8; again++) {
+            /* at any alignment, with the end of the line at the end of memory that is there */
+            char *copy = malloc(len + 1);
+
+            memcpy(copy + 1, line, len);
+            assert_true(tsn_pattern_memo_hash(plain, copy + 1, len, &a) == tsn_pattern_signature(NULL, line, len, &b).hash);
+            assert_true(tsn_pattern_memo_hash(masked, line, len, &a) == tsn_pattern_signature(config, line, len, &b).hash);
+            free(copy);
+            change(&seed, line, len);
+        }
+    }
+    assert_true(tsn_pattern_memo_stats(plain).hits > 10000);
+    assert_true(tsn_pattern_memo_stats(masked).hits == 0);
+    tsn_pattern_memo_free(&plain);
+    tsn_pattern_memo_free(&masked);
+    tsn_pattern_config_free(&config);
+    tsn_buf_release(&a);
+    tsn_buf_release(&b);
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_order_alone) };
+    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_order_alone), cmocka_unit_test(test_memo_answers_as_the_scanner) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
