@@ -6,7 +6,7 @@
  * The key is the line with every digit written 0, save one that stands right behind a letter ("ssh2" is a name, "17" is a
  * number), and every long word of lower-case hexadecimal letters and digits written as one of its first character's kind. The
  * scanner asks of a character only its class, and of such a word only its length, what it begins with and that it has both
- * letters and digits, so lines with the same key have the same signature; prop_patterns holds that against the
+ * letters and digits (a digit before its last character) when no clock can reach into it, so lines with the same key have the same signature; prop_patterns holds that against the
  * scanner. Nine of ten lines that differ from all before them differ in nothing else.
  *
  * A fold that leaves two like lines apart costs a scan and nothing more; so a word across two blocks of 64 bytes stays as it is.
@@ -144,7 +144,9 @@ static void fold_hex(const struct classes *c, char *out)
             continue; /* it may have begun in the block before */
         start = 64 - (unsigned)__builtin_clzll(below);
         run = ((UINT64_C(1) << end) - 1) & ~((UINT64_C(1) << start) - 1);
-        if (end - start < HEX_MIN || (run & ~hex))
+        if (end - start < HEX_MIN || (run & ~hex) || !(c->digit & (run >> 1) & run)) /* "edeeeeee1": a name with a number */
+            continue;
+        if (out[start - 1] == ':' || out[start - 1] == '.') /* it may be the seconds of a clock */
             continue;
         memset(out + start, '0', end - start);
         if (c->digit >> start & 1)
