@@ -209,7 +209,12 @@ start_redis() {
         ln -sf "$(command -v redis-check-rdb)" "$server"
     fi
     mkdir -p "$dir/redis-data"
-    spawn redis "$server" --bind 127.0.0.1 --port "$port" --dir "$dir/redis-data" --save '' --appendonly yes \
+    # redis.disk holds a size: Redis then lives on a file system of that size in a mount namespace of its own, which a test can fill through
+    # /proc/PID/root. The data is gone with the process.
+    local disk=()
+    [ ! -s "$dir/redis.disk" ] ||
+        disk=(unshare -rm sh -c "mount -t tmpfs -o size=$(cat "$dir/redis.disk") tmpfs '$dir/redis-data' && exec \"\$@\"" sh)
+    spawn redis "${disk[@]}" "$server" --bind 127.0.0.1 --port "$port" --dir "$dir/redis-data" --save '' --appendonly yes \
         --appendfsync everysec --daemonize no
     wait_until 20 redis redis-cli -p "$port" ping
 }

@@ -41,21 +41,28 @@ groups:
         expr: sum by (service) (increase(log_messages_total{level="ERROR"}[1m])) > 20
         for: 10s
         labels: { severity: warning }
+      - alert: Beat
+        expr: beat > 0
+        labels: { severity: info }
       - alert: Worst
         expr: topk(1, service:errors:ratio1m) > 0.2
         labels: { severity: info }
 """
 
 
+BEAT_S = 10  # every service's Beat changes this often, in event time
+
+
 def event_lists(seed, seconds):
     """One list of (topic, partition, key, event) a second of event time. Sources keep to their partition, so each is in order."""
     rng = random.Random(seed)
-    start = (int(time.time()) - 2 * 3600) // 60 * 60 * 1000
+    start = (int(time.time()) - max(2 * 3600, seconds)) // 60 * 60 * 1000
     totals = {}
     for second in range(seconds):
         ts = start + second * 1000
         events = []
         for i, service in enumerate(SERVICES):
+            events.append(("metrics", i % PARTITIONS, {"name": "beat", "value": second // BEAT_S % 2, "timestamp": ts, "labels": {"service": service}}))
             for partition in range(PARTITIONS):
                 bad = (second // 40 + i) % 4 == 0 and second > 30
                 for status, step in (("200", rng.randrange(5, 15)), ("500", rng.randrange(2, 9) if bad else 0)):
@@ -133,22 +140,33 @@ class Stream:
             for partition in range(PARTITIONS):
                 kcats[topic, partition] = subprocess.Popen(
                     ["kcat", "-b", self.kafka, "-t", self.name + "." + topic, "-p", str(partition), "-P", "-E", "-X", "linger.ms=5",
-                     "-X", "max.in.flight.requests.per.connection=1", "-X", "message.timeout.ms=0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for events in event_lists(seed, seconds):
-            for topic, partition, event in events:
-                kcats[topic, partition].stdin.write(json.dumps(event) + "\n")
-            for k in kcats.values():
-                k.stdin.flush()
-            time.sleep(pace)
+                     "-X", "max.in.flight.requests.per.connection=1", "-X", "enable.idempotence=true", "-X", "message.timeout.ms=0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        enough = []
+        signal.signal(signal.SIGTERM, lambda *_: enough.append(True))
+        with open(self.folder + "/produced", "w", buffering=1) as produced:
+            for events in event_lists(seed, seconds):
+                if enough:
+                    break
+                for topic, partition, event in events:
+                    kcats[topic, partition].stdin.write(json.dumps(event) + "\n")
+                for k in kcats.values():
+                    k.stdin.flush()
+                produced.write("%d %.3f\n" % (events[0][2]["timestamp"], time.time()))
+                time.sleep(pace)
         for k in kcats.values():
             k.stdin.close()
         return all(k.wait(120) == 0 for k in kcats.values())
 
     def start(self, seed, seconds, pace):
-        """Produces in a process of its own: `seconds` of event time at `pace` s of wall time each."""
+        """Produces in a process of its own: `seconds` of event time at `pace` s of wall time each. Its file `produced` says what went out when:
+        a line (event time in ms, wall clock in s) a second of event time."""
         self.producer = os.fork()
         if self.producer == 0:
             os._exit(0 if self._produce(seed, seconds, pace) else 1)
+
+    def stop(self):
+        """No more events than those that are out; to be followed by wait."""
+        os.kill(self.producer, signal.SIGTERM)
 
     def wait(self):
         """True if every event was acknowledged."""
@@ -233,6 +251,12 @@ class Run:
             by_id.setdefault(json.loads(line)["alert_id"], []).append(line)
         return by_id
 
+    def marks(self):
+        """(idle marks, late events) of the whole history of `samples`, but for the last batch, whose marks `--until-end` writes to end it."""
+        out = subprocess.run([self.stream.tocsin, "samples", "--config", self.config(), "--partition", "0"], capture_output=True, text=True,
+                             timeout=120, check=True).stdout
+        batches = [json.loads(line)["inputs"] for line in out.splitlines()]
+        return (sum(i["idle"] for inputs in batches[:-1] for i in inputs), sum(i["late"] for inputs in batches for i in inputs))
 
     def incidents(self):
         """{incident id: [event, …]} in order of the topic."""
