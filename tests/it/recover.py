@@ -84,7 +84,10 @@ class Recovery:
 
     def _read_produced(self):
         if not self.produced_file:
-            self.produced_file = open(self.run.stream.folder + "/produced")
+            try:
+                self.produced_file = open(self.run.stream.folder + "/produced")
+            except FileNotFoundError:
+                return  # the producer has only just started
         while True:
             place = self.produced_file.tell()
             line = self.produced_file.readline()
