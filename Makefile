@@ -5,7 +5,7 @@
 #   make all                build/tocsin (release)
 #   make unit               unit, golden, property and fuzz-corpus tests alone (fast)
 #   make sim SEED=1 SEEDS=1000   the simulator: the whole spine under crashes, aborts and rebalances
-#   make soak               the kill matrix on a real broker, whole
+#   make soak               the kill matrix on a real broker, whole, and a catch-up of 12 M events
 #   make bench              figures against references in the same run, tables and plots in build/bench
 #   make check-conformance  what needs ../shared and promtool 3
 #   make fuzz TARGET=x MUTATIONS=100000   seeded mutations of a target's corpus under the sanitizers
@@ -172,6 +172,7 @@ soak: deps
 	@test -x tests/it/soak.py || { echo 'make soak: the kill matrix is not written yet'; exit 1; }
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)tests/it/soak.py
+	$(Q)tests/it/services.sh start kafka redis && { tests/it/it_catchup.py build/tocsin 12000000; rc=$$?; tests/it/services.sh stop; exit $$rc; }
 
 bench: deps
 	$(Q)$(MAKE) -j$(JOBS) all $(if $(BENCH_BIN),bench-bins)

@@ -75,8 +75,8 @@ class Tail:
 class Recovery:
     """The clock of one run. mark() at the end of a fault, settle() to wait until the run has recovered from it."""
 
-    def __init__(self, run, checks):
-        self.run, self.checks, self.at = run, checks, 0
+    def __init__(self, run, checks, lag_s=LAG_S):
+        self.run, self.checks, self.at, self.lag_s = run, checks, 0, lag_s
         self.tails = {"alerts": Tail(run.stream.kafka, run.prefix + "alerts", step_of_transition),
                       "incidents": Tail(run.stream.kafka, run.prefix + "incidents", step_of_incident)}
         self.took = {"alerts": [], "incidents": []}
@@ -101,7 +101,7 @@ class Recovery:
         """When the last service became current after the mark; None: not all are."""
         latest = 0
         for seen in tail.seen.values():
-            good = [wall for wall, step in list(seen) if self.produced.get(step, 0) >= self.at and wall - self.produced[step] < LAG_S]
+            good = [wall for wall, step in list(seen) if self.produced.get(step, 0) >= self.at and wall - self.produced[step] < self.lag_s]
             if not good:
                 return None
             latest = max(latest, good[0])

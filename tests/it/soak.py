@@ -33,11 +33,11 @@ def undisturbed(stream, checks):
     return plain, summary
 
 
-def hurt(run, fault, points, seed, checks):
+def hurt(run, fault, points, seed, checks, pace, lag_s):
     """The run under its faults, to the end of the stream. Returns the recovery times."""
-    clock = recover.Recovery(run, checks)
+    clock = recover.Recovery(run, checks, lag_s)
     place = soak_faults.Place(run, random.Random(seed), points, checks, clock)
-    run.stream.start(seed, SECONDS, PACE)
+    run.stream.start(seed, SECONDS, pace)
     try:
         soak_faults.FAULTS[fault](place)
         place.end()
@@ -51,13 +51,14 @@ def hurt(run, fault, points, seed, checks):
     return clock
 
 
-def one(tocsin, kafka, redis, fault, points, seed, checks):
+def one(tocsin, kafka, redis, fault, points, seed, checks, pace=PACE, lag_s=recover.LAG_S):
+    """One row of the table."""
     stream = spine.Stream(tocsin, kafka, redis)
     run = spine.Run(stream, fault)
     made = run.create_topics()
     checks.check(made.returncode == 0, "topics apply: " + made.stdout + made.stderr)
     began = time.time()
-    clock = hurt(run, fault, points, seed, checks)
+    clock = hurt(run, fault, points, seed, checks, pace, lag_s)
     took = time.time() - began
     time.sleep(11)  # members that were killed leave the group
     a = run.finish(600)
@@ -87,7 +88,7 @@ def main():
     print("| fault | points | transitions | lost | doubled or wrong | incident events | incidents lost, doubled or wrong | alerts current after s: median (max) "
           "| incidents current after s | s in all |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
     try:
-        for fault in args.only.split(",") if args.only else soak_faults.FAULTS:
+        for fault in args.only.split(",") if args.only else soak_faults.POINTS:
             one(os.path.abspath(args.tocsin), kafka, soak_faults.redis_for(fault, redis), fault, args.points or soak_faults.POINTS[fault], args.seed, checks)
     finally:
         soak_faults.stop_services()

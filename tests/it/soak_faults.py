@@ -293,5 +293,31 @@ def redis_full(p):
         p.over()
 
 
+def sample(p):
+    """One of each kind, for the normal test run: two workers; a kill, a wiped Redis, a frozen worker, a broker killed and restarted."""
+    p.begin(0, 1)
+    for point in range(p.points):
+        p.moment(0.5, 2)
+        slot = p.rng.randrange(2)
+        kind = point % 4
+        if kind == 0:
+            p.run.kill(slot)
+            p.strike()
+            p.run.start(slot)
+        elif kind == 1:
+            p.checks.check(redis_cli(p.run, ["FLUSHALL"]).strip() == b"OK", "Redis is wiped")
+            p.strike()
+        elif kind == 2:
+            p.run.signal(slot, signal.SIGSTOP)
+            p.strike()
+            time.sleep(12)
+            p.run.signal(slot, signal.SIGCONT)
+        else:
+            services("kill", "kafka")
+            p.checks.check(services("restart", "kafka").returncode == 0, "the broker comes back")
+            p.strike()
+        p.over()
+
+
 FAULTS = {f.__name__: f for f in (none, kill1, kill3, roll, freeze, twin, broker, stopdown, redis_kill, redis_wipe, redis_rollback, redis_away,
-                                  redis_full)}
+                                  redis_full, sample)}

@@ -178,18 +178,20 @@ class Run:
         self.stream, self.name, self.stages = stream, name, stages
         self.prefix = "%s.%s." % (stream.name, name)
         self.workers = {}
+        self.kafka, self.ingest, self.inputs = {}, {}, ("metrics", "logs", "hooks")  # further settings; what is read
 
     def config(self, slot=0):
         path = "%s/%s-%d.yaml" % (self.stream.folder, self.name, slot)
         with open(path, "w") as out:
             json.dump({
-                "kafka": {"bootstrap.servers": self.stream.kafka},
+                "kafka": {"bootstrap.servers": self.stream.kafka, **self.kafka},
                 "redis": {"url": self.stream.redis, "key_prefix": self.prefix},
-                "inputs": [{"topic": self.stream.name + "." + t, "type": t} for t in ("metrics", "logs", "hooks")],
+                "inputs": [{"topic": self.stream.name + "." + t, "type": t} for t in self.inputs],
                 "rules": ["rules/*.yaml"],
                 "topics": {"prefix": self.prefix},
                 "worker": {"group_prefix": self.prefix, "slot": slot},
                 "time": {"idle_timeout": "60s"},
+                "ingest": self.ingest,
                 "http": {"listen": "127.0.0.1:0"},
             }, out)
         return path
