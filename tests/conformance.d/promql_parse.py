@@ -61,11 +61,37 @@ def refused_by_promtool(promtool, expressions):
     return refused
 
 
+def refused_by_eval(tocsin, expressions):
+    """Numbers of those that `eval --bulk` does not parse; what fails later was accepted."""
+    lines = (json.dumps({"id": str(i), "loads": [], "eval": {"kind": "instant", "expr": e, "at_ms": 0}})
+             for i, e in enumerate(expressions))
+    run = subprocess.run([tocsin, "eval", "--bulk"], input="\n".join(lines).encode(), stdout=subprocess.PIPE, check=True)
+    results = [json.loads(line) for line in run.stdout.splitlines()]
+    if len(results) != len(expressions):
+        raise SystemExit(f"eval --bulk: {len(results)} results of {len(expressions)} cases")
+    return {int(r["id"]) for r in results if re.match(r"\d+:\d+: parse error", r.get("error", ""))}
+
+
+def refused_by_eval_alone(tocsin, expression):
+    """One process a case: exit code 3, and the place on stderr."""
+    run = subprocess.run([tocsin, "eval", "--", expression], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return run.returncode == 3 and b"parse error" in run.stderr
+
+
+def compare(who, cases, refused, ours_refused):
+    """(passed, failed), telling the first differences."""
+    wrong = sorted(refused ^ ours_refused)
+    for i in wrong[:20]:
+        print(f"{who}: promtool {'refuses' if i in refused else 'accepts'}: {cases[i]!r}")
+    return len(cases) - len(wrong), len(wrong)
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("parser")
     args.add_argument("data")
     args.add_argument("promtool")
+    args.add_argument("tocsin")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--count", type=int, default=4000)
     args = args.parse_args()
@@ -87,6 +113,12 @@ def main():
             continue
         failed += 1
         print(f"promtool {'refuses' if i in refused else 'accepts'}: {cases[i]!r}: {answer}")
+    ok, bad = compare("eval --bulk", cases, refused, refused_by_eval(args.tocsin, cases))
+    passed, failed = passed + ok, failed + bad
+    few = rng.sample(range(len(cases)), 100)
+    ok, bad = compare("eval", [cases[i] for i in few], {k for k, i in enumerate(few) if i in refused},
+                      {k for k, i in enumerate(few) if refused_by_eval_alone(args.tocsin, cases[i])})
+    passed, failed = passed + ok, failed + bad
     print(f"{passed} passed, {failed} failed")
     raise SystemExit(failed > 0)
 

@@ -9,4 +9,4 @@ tool=build/test-logs/parse_exprs
 # shellcheck disable=SC2046
 gcc -std=c11 -O1 -D_GNU_SOURCE -Iinclude tests/conformance.d/parse_exprs.c build/release/libtocsin_core.a -o "$tool" \
     $(pkg-config --libs avro-c jansson yaml-0.1 re2 libxxhash) -lstdc++ -lm -lpthread
-exec python3 tests/conformance.d/promql_parse.py "$tool" "$1" "$promtool" --seed "${SEED:-1}"
+exec python3 tests/conformance.d/promql_parse.py "$tool" "$1" "$promtool" build/tocsin --seed "${SEED:-1}"
