@@ -10,6 +10,7 @@
  */
 #include "cli/cli.h"
 #include "cli/rule_files.h"
+#include "cli/series_sample.h"
 #include "tocsin/config.h"
 #include "tocsin/shard.h"
 
@@ -162,16 +163,34 @@ static void add_operand(struct report *r, struct rule_texts *texts, const char *
         invalid(r, operand, (struct tsn_position){ 0, 0 }, "unreadable", "", found < 0 ? error.message : "no such file");
 }
 
+/* Reads the sample, if one is given, and lets the lint ask it. */
+static bool use_sample(struct series_sample *sample, const char *path, struct tsn_lint_options *options)
+{
+    struct tsn_error error = { 0 };
+
+    if (!path)
+        return true;
+    if (!series_sample_read(sample, path, &error)) {
+        fprintf(stderr, "tocsin: %s\n", error.message);
+        return false;
+    }
+    options->series_count = series_sample_count;
+    options->series_count_arg = sample;
+    return true;
+}
+
 int tsn_cmd_check_rules(int argc, char **argv)
 {
-    const char *output = "table", *config_file = NULL;
+    const char *output = "table", *config_file = NULL, *samples = NULL;
     bool strict = false, good;
-    int64_t sample_interval_ms = 0;
+    int64_t sample_interval_ms = 0, cost_limit = 0;
     const struct tsn_option options[] = {
         { "strict", TSN_OPT_FLAG, &strict, NULL, "exit 5 if there is any finding", 0, 0 },
         { "output", TSN_OPT_TEXT, &output, "table|json", "form of the findings; json: one object a finding", 0, 0 },
         { "config", TSN_OPT_TEXT, &config_file, "FILE", "shard label, counter_ttl and service catalogue from here", 0, 0 },
         { "sample-interval", TSN_OPT_DURATION, &sample_interval_ms, "D", "how often a series has a sample (default 15s)", 1, 86400000 },
+        { "samples", TSN_OPT_TEXT, &samples, "FILE", "a sample of the stream (samples --points, or as eval --data): judge cost by it", 0, 0 },
+        { "cost-limit", TSN_OPT_INT, &cost_limit, "N", "samples that a window may hold (default 10000000)", 1, INT64_MAX },
     };
     int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "check rules FILE|GLOB|DIR…",
                                  "Loads rule files as Prometheus would, refuses what a stream cannot evaluate (a negative\n"
@@ -182,6 +201,8 @@ int tsn_cmd_check_rules(int argc, char **argv)
     struct rule_texts texts = { 0 };
     struct tsn_policy policy;
     struct tsn_config config;
+    struct tsn_lint_options lint_options = { 0 };
+    struct series_sample sample = { 0 };
 
     if (operands < 0)
         return operands == -2 ? TSN_EXIT_OK : TSN_EXIT_USAGE;
@@ -196,9 +217,12 @@ int tsn_cmd_check_rules(int argc, char **argv)
     good = tsn_cli_load_policy(&config, &policy);
     for (int i = 1; i <= operands; i++)
         add_operand(&r, &texts, argv[i]);
-    check(&r, &texts,
-          &(struct tsn_lint_options){ .shard_label = config.detect.shard_label, .sample_interval_ms = sample_interval_ms,
-                                      .counter_ttl_ms = config.time.counter_ttl_ms, .policy = &policy });
+    lint_options = (struct tsn_lint_options){ .shard_label = config.detect.shard_label, .policy = &policy,
+                                              .sample_interval_ms = sample_interval_ms, .cost_limit = cost_limit,
+                                              .counter_ttl_ms = config.time.counter_ttl_ms };
+    good = use_sample(&sample, samples, &lint_options) && good;
+    check(&r, &texts, &lint_options);
+    series_sample_release(&sample);
     rule_texts_release(&texts);
     tsn_policy_release(&policy);
     tsn_config_release(&config);

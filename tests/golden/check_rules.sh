@@ -54,6 +54,25 @@ has "-:35:15: [ratio-pinned-label]"
 expect 2 "no file" "$tocsin" check rules
 expect 2 "an unknown form" "$tocsin" check rules --output xml $seed
 
+# What a window costs, by a sample of the stream in either form.
+cat >"$dir/long.yaml" <<'YAML'
+groups:
+- name: g
+  rules:
+  - alert: Long
+    expr: sum by (service) (increase(r_total{code=~"5.."}[1d])) > 1000
+YAML
+for i in 1 2 3; do
+    printf '{"series":{"__name__":"r_total","code":"50%d","service":"a"},"start":0,"step":1,"values":[1]}\n' $i
+    printf '{"series":"r_total{code=\\"50%d\\", service=\\"b\\"}","time":null,"value":"1"}\n{"offset":1}\n' $i $i
+    printf '{"series":"r_total{code=\\"200\\", service=\\"b%d\\"}"}\n' $i
+done >"$dir/sample.jsonl"
+expect 0 "cheap enough" "$tocsin" check rules "$dir/long.yaml" --samples "$dir/sample.jsonl"
+lacks "costly-window"
+expect 5 "too dear" "$tocsin" check rules --strict "$dir/long.yaml" --samples "$dir/sample.jsonl" --cost-limit 30000
+has "long.yaml:5:" "[costly-window] Long: 6 series over 1d are 34560 samples held (limit 30000)"
+expect 3 "no such sample" "$tocsin" check rules "$dir/long.yaml" --samples "$dir/nowhere"
+
 # The catalogue decides what a threshold is held against.
 printf 'services:\n  - { name: only, tier: 1, latency_p95: 1s }\n' >"$dir/services.yaml"
 printf 'respond: { services: services.yaml }\n' >"$dir/tocsin.conf"
