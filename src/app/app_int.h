@@ -94,4 +94,20 @@ struct fence_guard {
 };
 bool tsn_fence_guard_hit(struct fence_guard *guard);
 
+/* ---- whether detection sees anything: detect_sight.c ---- */
+
+struct detect_sight {
+    int64_t watermark_ms, moved_ns; /* newest that was seen, and when it came */
+    bool blind, owned;              /* owned: partitions, when it was last asked */
+    int64_t from_ms, lost_ms;       /* where sight was lost: event time, wall clock */
+};
+
+void tsn_detect_sight_init(struct detect_sight *sight);
+/* The least event time of all owned partitions stands at watermark_ms. */
+void tsn_detect_sight_at(struct detect_sight *sight, int64_t watermark_ms);
+/* A partition was taken over whose owner before committed last at last_commit_ms of the wall clock (TSN_TIME_NONE: there was none). */
+void tsn_detect_sight_taken_over(struct tsn_app *app, struct detect_sight *sight, int64_t watermark_ms, int64_t last_commit_ms);
+/* To be called about twice a second: says that detection went blind, or sees again. */
+void tsn_detect_sight_watch(struct tsn_app *app, struct detect_sight *sight, bool owns);
+
 #endif

@@ -32,6 +32,7 @@ struct owned {
     struct tsn_detect *core;
     size_t sets_seen;
     int64_t newest_set; /* number of the last set the core knows; -1 */
+    int64_t state_wall_ms; /* when the owner before committed last; TSN_TIME_NONE: never */
 };
 
 struct session {
@@ -46,9 +47,8 @@ struct session {
     struct tsn_buf bytes;
     bool ended, closing, caught_up, dirty;
     struct tsn_error why;
-    int64_t committed_ns, rules_ns, stats_ns, watermark_ms, moved_ns;
-    bool blind;
-    int64_t blind_from_ms; /* event time at which it went blind */
+    int64_t committed_ns, rules_ns, stats_ns, watermark_ms;
+    struct detect_sight *sight; /* the stage's */
     uint64_t bad_records, takeovers;
 };
 
@@ -182,6 +182,7 @@ static void on_assign(void *arg, struct tsn_kafka_partitions *list)
         o->partition = list->items[i].partition;
         o->committed = list->items[i].offset;
         o->eof_offset = o->until = o->newest_set = -1;
+        o->state_wall_ms = TSN_TIME_NONE;
         tsn_vec_push(&s->owned, o);
     }
 }
@@ -277,8 +278,11 @@ static enum tsn_err read_state(struct session *s, struct owned *o, struct tsn_er
     struct tsn_message m;
     enum tsn_err err = r ? TSN_OK : error->code;
 
-    while (!err && !(err = tsn_reader_next(r, READ_MS, &m, error)))
+    while (!err && !(err = tsn_reader_next(r, READ_MS, &m, error))) {
         err = tsn_detect_restore(o->core, m.key, m.key_len, m.value, m.value_len, error);
+        if (m.timestamp_ms > o->state_wall_ms)
+            o->state_wall_ms = m.timestamp_ms;
+    }
     tsn_reader_free(&r);
     return err == TSN_ERR_NOT_FOUND ? TSN_OK : err;
 }
@@ -320,6 +324,23 @@ static enum tsn_err refill(struct session *s, struct owned *o, int64_t from, int
     return err == TSN_ERR_NOT_FOUND ? TSN_OK : err;
 }
 
+static void newest_step(const struct tsn_detect_rule_info *info, void *arg)
+{
+    int64_t *newest_ms = arg;
+
+    if (info->last_step_ms > *newest_ms)
+        *newest_ms = info->last_step_ms;
+}
+
+/* Event time of the owner before: a refill gives the core no watermark of its own, but the steps are those that were committed. */
+static void note_sight(struct session *s, const struct owned *o)
+{
+    int64_t newest_ms = TSN_TIME_NONE;
+
+    tsn_detect_each_rule(o->core, newest_step, &newest_ms);
+    tsn_detect_sight_taken_over(s->app, s->sight, newest_ms, o->state_wall_ms);
+}
+
 static enum tsn_err take_over(struct session *s, struct owned *o, struct tsn_error *error)
 {
     int64_t from = 0, next = 0, began_ns = tsn_mono_now().ns;
@@ -341,6 +362,7 @@ static enum tsn_err take_over(struct session *s, struct owned *o, struct tsn_err
     o->next_offset = o->committed_next = next;
     o->ready = true;
     s->takeovers++;
+    note_sight(s, o);
     tsn_log(TSN_LOG_INFO, "detect", "partition taken over", "partition=%d offset=%lld refilled_from=%lld took_ms=%lld", o->partition,
             (long long)next, (long long)from, (long long)((tsn_mono_now().ns - began_ns) / 1000000));
     tsn_consumer_pause(s->consumer, 0, o->partition, false);
@@ -438,9 +460,9 @@ static void publish_stats(struct session *s)
         if (one.watermark_ms != TSN_TIME_NONE && one.watermark_ms < least_ms)
             least_ms = one.watermark_ms;
     }
-    if (least_ms != INT64_MAX && least_ms != s->watermark_ms) {
+    if (least_ms != INT64_MAX) {
         s->watermark_ms = least_ms;
-        s->moved_ns = tsn_mono_now().ns;
+        tsn_detect_sight_at(s->sight, least_ms);
     }
     pthread_mutex_lock(&s->app->stats_lock);
     to->detect.ready = ready > 0 && (size_t)ready == s->owned.len;
@@ -459,51 +481,6 @@ static void publish_stats(struct session *s)
     to->detect.bad_records = s->bad_records;
     to->detect.takeovers = s->takeovers;
     pthread_mutex_unlock(&s->app->stats_lock);
-}
-
-static void blind_time(char out[TSN_RFC3339_TEXT], int64_t ms)
-{
-    snprintf(out, TSN_RFC3339_TEXT, "none");
-    if (ms != TSN_TIME_NONE)
-        tsn_format_rfc3339(out, ms);
-}
-
-/* The direct path: it asks neither Kafka nor Redis, which may be what is away. The key is fixed, so that many workers make one page. */
-static void say_blind(struct session *s, bool blind)
-{
-    bool live = s->config->respond.mode == TSN_RESPOND_LIVE;
-    char from[TSN_RFC3339_TEXT], to[TSN_RFC3339_TEXT];
-
-    blind_time(from, s->blind_from_ms);
-    blind_time(to, s->watermark_ms);
-    if (blind)
-        tsn_log(TSN_LOG_ERROR, "detect", "detection is blind: no new watermark in samples", "for_ms=%lld unobserved_from=%s",
-                (long long)s->config->time.blind_after_ms, from);
-    else
-        tsn_log(TSN_LOG_WARN, "detect", "detection sees again", "unobserved_from=%s unobserved_to=%s", from, to);
-    if (live)
-        tsn_log(TSN_LOG_WARN, "page", blind ? "page" : "tell", "level=L1 severity=1 title=\"%s\" from=%s to=%s key=tocsin:blind",
-                blind ? "Tocsin is blind: no alert can fire" : "Tocsin sees again; the span was not observed in time", from,
-                blind ? "-" : to);
-}
-
-/* No new watermark for blind_after: nothing is seen, and that must be said, with the span when it is over. */
-static void watch_blindness(struct session *s)
-{
-    bool blind = s->owned.len && older_than(s->moved_ns, s->config->time.blind_after_ms);
-
-    if (blind == s->blind)
-        return;
-    s->blind = blind;
-    pthread_mutex_lock(&s->app->stats_lock);
-    if (blind)
-        s->app->stats->detect.blind_since_ms = tsn_wall_now().ms - s->config->time.blind_after_ms;
-    else
-        s->app->stats->detect.blind_since_ms = 0;
-    pthread_mutex_unlock(&s->app->stats_lock);
-    if (blind)
-        s->blind_from_ms = s->watermark_ms;
-    say_blind(s, blind);
 }
 
 /* Transitions of a step that has just passed do not wait for the commit interval; those of a catch-up do. */
@@ -535,7 +512,7 @@ static void housekeeping(struct session *s)
         commit(s); /* so that the time that is shown has all its transitions behind it */
         publish_stats(s);
         publish_rules(s);
-        watch_blindness(s);
+        tsn_detect_sight_watch(s->app, s->sight, s->owned.len > 0);
     }
 }
 
@@ -608,7 +585,7 @@ static enum tsn_err open_session(struct session *s, struct tsn_error *error)
     return s->consumer ? TSN_OK : error->code;
 }
 
-static bool one_session(struct stage *stage, struct fence_guard *guard)
+static bool one_session(struct stage *stage, struct fence_guard *guard, struct detect_sight *sight)
 {
     struct session *s = tsn_calloc(1, sizeof *s);
     struct tsn_error error = { 0 };
@@ -618,7 +595,7 @@ static bool one_session(struct stage *stage, struct fence_guard *guard)
     s->app = stage->app;
     s->config = stage->app->config;
     s->watermark_ms = TSN_TIME_NONE;
-    s->moved_ns = tsn_mono_now().ns;
+    s->sight = sight;
     if (open_session(s, &error))
         end_session(s, &error);
     else
@@ -655,10 +632,14 @@ void *tsn_detect_stage_main(void *arg)
 {
     struct stage *stage = arg;
     struct fence_guard guard = { { 0 } };
+    struct detect_sight sight;
 
     tsn_kafka_give_up_on(&stage->stop);
-    while (!one_session(stage, &guard))
+    tsn_detect_sight_init(&sight);
+    while (!one_session(stage, &guard, &sight)) {
+        tsn_detect_sight_watch(stage->app, &sight, sight.owned); /* without a broker no session lasts: it is said from here */
         tsn_app_sleep_ms(200 + (int)(tsn_mono_now().ns / 1000 % 800));
+    }
     atomic_store(&stage->done, true);
     return NULL;
 }

@@ -3,6 +3,7 @@
 One Stream is a set of input topics with one producer process. A Run is a set of internal topics and one or more workers that read the stream; two
 runs over one stream must give the same transitions per alert instance, whatever befell their workers.
 """
+import datetime
 import json
 import os
 import random
@@ -100,6 +101,11 @@ def address(variable):
     raise SystemExit("no %s: run tests/it/services.sh start" % variable)
 
 
+def seconds(text):
+    """Unix time of an RFC 3339 text."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
 def program(argv):
     """The program under test: first argument, else the one with sanitizers."""
     return os.path.abspath(argv[1]) if len(argv) > 1 else TOP + "/build/asan/tocsin"
@@ -178,7 +184,7 @@ class Run:
         self.stream, self.name, self.stages = stream, name, stages
         self.prefix = "%s.%s." % (stream.name, name)
         self.workers = {}
-        self.kafka, self.ingest, self.inputs = {}, {}, ("metrics", "logs", "hooks")  # further settings; what is read
+        self.kafka, self.ingest, self.time, self.inputs = {}, {}, {}, ("metrics", "logs", "hooks")  # further settings; what is read
 
     def config(self, slot=0):
         path = "%s/%s-%d.yaml" % (self.stream.folder, self.name, slot)
@@ -190,7 +196,7 @@ class Run:
                 "rules": ["rules/*.yaml"],
                 "topics": {"prefix": self.prefix},
                 "worker": {"group_prefix": self.prefix, "slot": slot},
-                "time": {"idle_timeout": "60s"},
+                "time": {"idle_timeout": "60s", **self.time},
                 "ingest": self.ingest,
                 "http": {"listen": "127.0.0.1:0"},
             }, out)
