@@ -79,11 +79,12 @@ struct memo_entry {
     struct tsn_u128 key;
     void *target;
     uint32_t generation;
-    uint32_t kind; /* enum memo_kind */
+    uint32_t kind : 2;  /* enum memo_kind */
+    uint32_t next : 30; /* slot of the entry that was found after this one the last time: a guess, for prefetching */
 };
 struct memo_table {
     struct memo_entry *slots;
-    uint32_t cap, count;
+    uint32_t cap, count, last; /* last: slot found last */
 };
 
 struct delta_cell {
