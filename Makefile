@@ -174,7 +174,8 @@ soak: deps
 	$(Q)tests/it/soak.py
 	$(Q)tests/it/services.sh start kafka redis && { tests/it/it_catchup.py build/tocsin 12000000; rc=$$?; tests/it/services.sh stop; exit $$rc; }
 
-bench: deps
+bench:
+	$(Q)tests/deps.sh bench
 	$(Q)$(MAKE) -j$(JOBS) all $(if $(BENCH_BIN),bench-bins)
 	$(Q)for b in $(BENCH_BIN) tests/bench/bench_*.sh; do $$b || exit 1; done
 

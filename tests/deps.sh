@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, once, the Debian packages that building, the demo and the tests need. Starts no daemon:
+# Installs, once, the Debian packages that building, the demo and the tests need ("deps.sh bench": and the benches). Starts no daemon:
 # Redis comes from redis-tools, whose redis-check-rdb is the server by another name.
 set -eu
 packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
@@ -7,6 +7,7 @@ packages=(gcc g++ make pkg-config bc librdkafka-dev libavro-dev libhiredis-dev l
     redis-tools python3 openjdk-17-jre-headless maven kcat)
 # Any python3 that can read YAML will do.
 python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml)
+[ "${1:-}" != bench ] || packages+=(openjdk-17-jdk-headless) # to compile the Kafka Streams program
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")

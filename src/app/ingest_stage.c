@@ -68,6 +68,7 @@ struct session {
     bool ended, closing, caught_up;
     struct tsn_error why;
     int64_t closed_ns, rules_ns, align_ns, writer;
+    int64_t first_ns; /* when the first record came; 0: none yet */
     int64_t step_ms, step; /* every step of a rule group stands at a multiple of step_ms; the last one that a batch took along */
     struct tsn_ingest_stats base;
 };
@@ -373,6 +374,8 @@ static void take_message(struct session *s, const struct tsn_message *m)
         hold(s, m, part, &error);
         return;
     }
+    if (!s->first_ns)
+        s->first_ns = now_ns();
     part->next_offset = m->offset + 1;
     part->bytes += (int64_t)m->value_len;
     part->eof_offset = -1;
@@ -592,7 +595,7 @@ static void publish_stats(struct session *s)
     to->ingest.late_dropped = b->late_dropped + now.late_dropped;
     to->ingest.limits = b->limit_series + now.limit_series + b->limit_labels + now.limit_labels;
     if (now.records && !to->ingest.first_record_ns)
-        to->ingest.first_record_ns = now_ns();
+        to->ingest.first_record_ns = s->first_ns;
     for (size_t i = 0; i < s->config->inputs.len; i++)
         for (int32_t p = 0; p < s->part_count[i] && count < TSN_APP_MAX_PARTITIONS; p++)
             if (s->parts[i][p].mine)

@@ -34,6 +34,11 @@ HOPS = ["produced_to_step", "step_to_closed", "closed_to_readable", "readable_to
         "incident_to_readable"]
 
 
+def redis_bytes(url):
+    out = subprocess.run(["redis-cli", "-u", url, "info", "memory"], capture_output=True, text=True, check=True, timeout=20).stdout
+    return int(next(row.split(":")[1] for row in out.splitlines() if row.startswith("used_memory:")))
+
+
 def run_case(table, name, ooo_ms, step_s, seconds, per_s, goal):
     stream = spine.Stream(TOCSIN, spine.address("TOCSIN_IT_KAFKA"), spine.address("TOCSIN_IT_REDIS"))
     with open(stream.folder + "/rules/spine.yaml", "w") as out:
@@ -50,11 +55,13 @@ def run_case(table, name, ooo_ms, step_s, seconds, per_s, goal):
         if not benchlib.wait_ready(port):
             raise SystemExit("the worker is not ready; logs are in " + stream.folder)
         before = benchlib.metrics(port)
+        memory = redis_bytes(stream.redis)
         cpu = benchlib.cpu_s(run.workers[0].pid)
         out = subprocess.run([LATENCY, stream.kafka, stream.name + ".metrics", run.prefix, "4", "8", "4", str(seconds), str(per_s), str(ooo_ms)],
                              capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
         cpu = benchlib.cpu_s(run.workers[0].pid) - cpu
         after = benchlib.metrics(port)
+        memory = redis_bytes(stream.redis) - memory
     finally:
         run.stop()
     rows = {row.split()[0]: [float(x) for x in row.split()[1:]] for row in out.splitlines()}
@@ -70,6 +77,7 @@ def run_case(table, name, ooo_ms, step_s, seconds, per_s, goal):
         names = ["tocsin_%s_%s" % (stage, n) for n in ("commit_seconds_total", "commits_total")]
         took, commits = (after[n] - before[n] for n in names)
         benchlib.line("latency_%s_%s_commit" % (name, stage), took / max(commits, 1) * 1000, "ms", commits_per_s=commits / (seconds + 12 + ooo_ms / 1000))
+    benchlib.line("latency_%s_redis_per_incident" % name, memory / rows["probes"][0] / 1024, "KiB")
     benchlib.line("latency_%s_cpu" % name, cpu / (seconds + 12 + ooo_ms / 1000) * 100, "%-of-a-core")
 
 
