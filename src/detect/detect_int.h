@@ -192,6 +192,7 @@ struct writer {
     int32_t slot;
     int64_t writer, minute;
     int64_t first_offset; /* of the minute */
+    uint64_t silent;      /* minutes that other writers began since it was last heard */
     struct series **refs; /* by short name: the series, NULL if not announced, &nobody if over the limit */
     uint32_t refs_cap;
     uint32_t ref_count;

@@ -108,10 +108,12 @@ static struct writer *writer_of(struct tsn_detect *d, const struct tsn_batch *b,
 {
     int64_t minute = tsn_minute_of(b->wall_ms);
     struct writer *w = NULL;
+    bool known;
 
     for (size_t i = 0; i < d->writers.len && !w; i++)
         if (d->writers.items[i]->slot == b->slot)
             w = d->writers.items[i];
+    known = w != NULL;
     if (!w) {
         w = tsn_calloc(1, sizeof *w);
         w->slot = b->slot;
@@ -121,6 +123,10 @@ static struct writer *writer_of(struct tsn_detect *d, const struct tsn_batch *b,
         tsn_map_init(&w->far_refs);
         tsn_vec_push(&d->writers, w);
     }
+    if (!known || w->minute != minute)
+        for (size_t i = 0; i < d->writers.len; i++)
+            d->writers.items[i]->silent++;
+    w->silent = 0;
     if (w->writer != b->writer || w->minute != minute) {
         forget_refs(w);
         w->writer = b->writer;
@@ -130,6 +136,7 @@ static struct writer *writer_of(struct tsn_detect *d, const struct tsn_batch *b,
     return w;
 }
 
+/* By the minutes that others began: the clocks of two workers may be hours apart. */
 static void forget_silent(struct tsn_detect *d, const struct writer *speaking)
 {
     size_t kept = 0;
@@ -137,7 +144,7 @@ static void forget_silent(struct tsn_detect *d, const struct writer *speaking)
     for (size_t i = 0; i < d->writers.len; i++) {
         struct writer *w = d->writers.items[i];
 
-        if (w == speaking || w->minute >= speaking->minute - REF_MINUTES) {
+        if (w == speaking || w->silent <= REF_MINUTES * d->writers.len) {
             d->writers.items[kept++] = w;
             continue;
         }

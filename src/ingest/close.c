@@ -325,8 +325,13 @@ static void encode(const struct tsn_ingest *in, const struct place *place, const
 struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms)
 {
     struct tsn_closed_batch *out = tsn_calloc(1, sizeof *out);
-    struct listing listing = { .minute = floor_to(wall_ms, MINUTE_MS) };
+    int64_t minute = floor_to(wall_ms, MINUTE_MS);
+    struct listing listing = { 0 };
 
+    if (minute != in->minute || !in->namings) /* also when the clock went back: readers forget names at every change */
+        in->namings++;
+    in->minute = minute;
+    listing.minute = in->namings;
     out->epoch = in->epoch;
     out->seq = ++in->seq;
     out->wall_ms = wall_ms;

@@ -40,7 +40,7 @@ struct part {
     bool idle;
     int64_t idle_clock_ms, idle_now_ms; /* clock as last reckoned, at which reading of the shell's clock */
     int64_t late;
-    int64_t decl_minute; /* wall minute in which the input was last declared; TSN_TIME_NONE: never */
+    int64_t decl_minute; /* the naming in which the input was last declared; TSN_TIME_NONE: never */
     bool dirty;          /* something to commit since the last close */
     uint64_t records, events, dead_letters;
 };
@@ -52,7 +52,7 @@ struct series {
     uint32_t ref, head;        /* head: newest cell of the open batch + 1; 0: none */
     uint32_t generation;       /* rule sets for which `places` holds */
     uint32_t epoch;            /* memo rotation in which it was last used */
-    int64_t announced_minute;  /* TSN_TIME_NONE: never */
+    int64_t announced_minute;  /* the naming, see `namings`; TSN_TIME_NONE: never */
     uint8_t kind;              /* enum tsn_sample_kind */
     uint32_t place_count;      /* partitions of `samples`, ascending; 0: no rule selects it */
     union {
@@ -170,6 +170,7 @@ struct tsn_ingest {
     struct tsn_ingest_options opt;
     const struct tsn_config *config;
     int64_t epoch, seq;
+    int64_t minute, namings; /* wall minute of the last close; how often it changed: what was announced in one is not known in the next */
     struct parts *inputs;   /* [config->inputs.len] */
     struct shapes **shapes; /* [config->inputs.len] */
     struct avro_inputs *avro;
