@@ -69,6 +69,9 @@ void tsn_detect_declare(struct tsn_detect *d, const struct tsn_input_decl *decl)
 
     if (decl->partition_count < 0 || decl->partition_count > MAX_INPUT_PARTITIONS)
         return;
+    if (topic->declared && decl->partition_count < topic->decl.partition_count) /* made anew with fewer */
+        for (size_t p = (size_t)decl->partition_count; p < topic->parts.len; p++)
+            topic->parts.items[p].known = false;
     release_decl(&topic->decl);
     topic->declared = true;
     topic->decl = (struct tsn_input_decl){ .topic = tsn_strdup(decl->topic),
@@ -159,9 +162,12 @@ static struct topic_time time_of(const struct input_topic *topic)
 
     if (topic->declared && topic->parts.len < (size_t)topic->decl.partition_count)
         time.complete = false;
-    for (int32_t p = 0; time.complete && p < topic->decl.partition_count; p++) {
+    for (size_t p = 0; time.complete && p < topic->parts.len; p++) {
         const struct input *in = &topic->parts.items[p];
 
+        /* A new partition counts once its owner names it: partition 0's, who declares the topic, may hear of it much later. */
+        if (p >= (size_t)topic->decl.partition_count && !in->known)
+            continue;
         if (!in->known || (!in->idle && in->watermark_ms == TSN_TIME_NONE)) {
             time.complete = false;
         } else if (in->idle) {
