@@ -48,7 +48,8 @@ bool respond_direct_was_told(const struct direct *d, const char *dedup_key)
     return tsn_map_get_str(&d->told, dedup_key) != NULL;
 }
 
-/* What is known of the alert's group: told already, held by the core as it was last, or new. NULL: no room, or it is no worse. */
+/* What is known of the alert's group: told already, held by the core as it was last, or new; it is then named by this alert, of whatever
+ * severity, as the core will. NULL: no room, or it is no worse than what was told. */
 static struct direct_group *group_of(struct respond_session *s, const struct tsn_transition *t, int32_t severity)
 {
     char *key = tsn_respond_group_key(s->stage->policy, t->labels);
@@ -68,7 +69,7 @@ static struct direct_group *group_of(struct respond_session *s, const struct tsn
         tsn_map_put_str(&s->direct.groups, key, g);
     }
     tsn_free(key);
-    if (!g || severity >= g->severity)
+    if (!g || severity > 2 || severity >= g->severity)
         return NULL;
     g->severity = severity;
     return g;
@@ -135,7 +136,8 @@ void respond_direct_transition(struct respond_session *s, const struct tsn_trans
     if (t->state != TSN_ALERT_FIRING || tsn_respond_heartbeat(t->labels))
         return;
     severity = tsn_respond_alert_severity(s->stage->policy, t->labels, false);
-    if (severity > 2 || !(g = group_of(s, t, severity)))
+    g = group_of(s, t, severity);
+    if (!g)
         return;
     for (int32_t level = 1; level <= TSN_LEVELS; level++)
         if (s->stage->policy->escalation.severities[severity].page[level])
