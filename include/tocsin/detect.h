@@ -34,6 +34,7 @@ struct tsn_detect_options {
     int64_t lookback_ms;    /* 0: 5 m */
     size_t max_series;      /* 0: 2,000,000 */
     bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
+    bool reuse_sums;        /* test only: windows keep one running sum, whose bits then depend on the past (tests/sim) */
     const struct tsn_labels *external_labels; /* borrowed; may be NULL */
     const char *external_url;                 /* borrowed; may be NULL */
 };

@@ -228,6 +228,7 @@ struct tsn_eval_options {
     int64_t default_step_ms;  /* subqueries without a step; 0: 1 m */
     int64_t start_ms, end_ms; /* for @ start()/end(); instant: both the time */
     size_t max_samples;       /* 0: 50,000,000, as Prometheus */
+    bool reuse_sums;          /* test only: plans break the law of blocks.h, so that the simulator can show that it notices */
 };
 
 /* The naive evaluator: reads raw samples anew at every step; the oracle of the streaming plan. */

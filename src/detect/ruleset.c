@@ -347,7 +347,7 @@ static void plan_group(struct tsn_detect *d, const struct unit *unit, uint32_t g
 /* Plans of the set in force; then the series are attached again. */
 static void attach_all(struct tsn_detect *d)
 {
-    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms };
+    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms, .reuse_sums = d->opt.reuse_sums };
 
     d->needless_ms = TSN_TIME_NONE; /* until the next step tells */
     forget_lists(d);

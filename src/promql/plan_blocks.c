@@ -35,6 +35,12 @@ struct blocks {
     struct block ring[RING]; /* in order of time */
     struct tsn_fold *suffix; /* of first … end - 1 */
     uint32_t suffix_cap;
+    struct { /* tsn_blocks_reuse */
+        struct tsn_ksum sum;
+        uint32_t lo, hi;
+        bool begun;
+        TSN_VEC(double) values; /* of lo … hi - 1 */
+    } reused;
 };
 
 void tsn_blocks_free(struct blocks *b)
@@ -42,6 +48,7 @@ void tsn_blocks_free(struct blocks *b)
     if (!b)
         return;
     tsn_free(b->suffix);
+    tsn_vec_release(&b->reused.values);
     tsn_free(b);
 }
 
@@ -165,4 +172,31 @@ struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, 
     if (b->ring_len && b->ring[b->ring_len - 1].k == tail)
         tsn_fold_merge(&all, &b->ring[b->ring_len - 1].fold, parts);
     return all;
+}
+
+void tsn_blocks_reuse(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, struct tsn_ksum *sum)
+{
+    size_t leaving;
+
+    if (!b->reused.begun || (int32_t)(c->lo - b->reused.hi) > 0) {
+        b->reused.begun = true;
+        b->reused.sum = (struct tsn_ksum){ 0, 0 };
+        b->reused.values.len = 0;
+        b->reused.lo = b->reused.hi = c->lo;
+    }
+    for (; b->reused.hi != c->hi; b->reused.hi++) {
+        double x = s->items[(uint32_t)(b->reused.hi - s->trimmed)].value;
+
+        x = tsn_is_stale(x) ? 0 : x;
+        tsn_ksum_add(&b->reused.sum, x);
+        tsn_vec_push(&b->reused.values, x);
+    }
+    leaving = (uint32_t)(c->lo - b->reused.lo);
+    for (size_t i = 0; i < leaving; i++)
+        tsn_ksum_add(&b->reused.sum, -b->reused.values.items[i]);
+    b->reused.values.len -= leaving;
+    if (leaving)
+        memmove(b->reused.values.items, b->reused.values.items + leaving, b->reused.values.len * sizeof(double));
+    b->reused.lo = c->lo;
+    *sum = b->reused.sum;
 }

@@ -5,8 +5,26 @@
 
 #include <string.h>
 
+#include "tocsin/codec.h"
+
 static const char *const broken_names[SIM_BROKEN_COUNT] = {
-    "sound", "no-fencing", "split-commit", "read-aborted", "no-counters", "no-names", "output-first", "respond-forgets"
+    [SIM_SOUND] = "sound",
+    [SIM_NO_FENCING] = "no-fencing",
+    [SIM_SPLIT_COMMIT] = "split-commit",
+    [SIM_READ_ABORTED] = "read-aborted",
+    [SIM_NO_COUNTERS] = "no-counters",
+    [SIM_NO_NAMES] = "no-names",
+    [SIM_OUTPUT_FIRST] = "output-first",
+    [SIM_IDLE_WALL] = "idle-by-wall-clock",
+    [SIM_IDLE_STABLE] = "idle-at-stable-offset",
+    [SIM_SKIP_PUNCTUATION] = "skip-punctuation",
+    [SIM_REUSE_SUM] = "reuse-kahan-sum",
+    [SIM_FORGET_EPOCH] = "forget-epoch",
+    [SIM_TAKE_STABLE] = "takeover-at-stable-offset",
+    [SIM_NO_ALIGN] = "no-alignment",
+    [SIM_MARK_FIRST] = "commit-before-outbox",
+    [SIM_FORGET_GENERATION] = "forget-generation",
+    [SIM_BLIND_RESTORE] = "blind-restore",
 };
 
 const char *sim_broken_name(enum sim_broken broken)
@@ -51,20 +69,40 @@ void sim_cluster_release(struct sim_cluster *c)
     }
     for (int p = 0; p < SIM_PARTITIONS; p++) {
         log_release(&c->samples[p]);
-        tsn_map_foreach(&c->state[p], e) {
+        tsn_map_foreach(&c->state[p], e)
+        {
             tsn_buf_release(e->value);
             tsn_free(e->value);
         }
         tsn_map_release(&c->state[p]);
+        for (size_t i = 0; i < c->pending[p].records.len; i++) {
+            tsn_free(c->pending[p].records.items[i].key);
+            tsn_free(c->pending[p].records.items[i].value);
+        }
+        tsn_vec_release(&c->pending[p].records);
     }
     log_release(&c->alerts);
 }
 
-void sim_log_add(struct sim_log *log, int64_t timestamp_ms, bool aborted, const void *bytes, size_t len)
+static struct sim_record *add(struct sim_log *log, int64_t timestamp_ms, bool aborted,
+                              const void *bytes, size_t len)
 {
-    struct sim_record record = { log->next_offset++, timestamp_ms, aborted, tsn_memdup(bytes, len), len };
+    struct sim_record record = { .offset = log->next_offset++,
+                                 .timestamp_ms = timestamp_ms,
+                                 .visible_ms = INT64_MIN,
+                                 .slot = -1,
+                                 .aborted = aborted,
+                                 .bytes = tsn_memdup(bytes, len),
+                                 .len = len };
 
     tsn_vec_push(log, record);
+    return &log->items[log->len - 1];
+}
+
+void sim_log_add(struct sim_log *log, int64_t timestamp_ms, bool aborted, const void *bytes,
+                 size_t len)
+{
+    (void)add(log, timestamp_ms, aborted, bytes, len);
 }
 
 size_t sim_log_find(const struct sim_log *log, int64_t offset)
@@ -76,36 +114,70 @@ size_t sim_log_find(const struct sim_log *log, int64_t offset)
     return at;
 }
 
+size_t sim_log_stable(struct sim_log *log, int64_t now_ms)
+{
+    while (log->stable < log->len && log->items[log->stable].visible_ms <= now_ms)
+        log->stable++;
+    return log->stable;
+}
+
+static void end_open(struct sim_log *log, int32_t slot, int64_t now_ms)
+{
+    for (size_t i = log->stable; i < log->len; i++)
+        if (log->items[i].slot == slot && log->items[i].aborted &&
+            log->items[i].visible_ms > now_ms)
+            log->items[i].visible_ms = now_ms;
+}
+
+void sim_end_open(struct sim_cluster *c, int32_t slot, int64_t now_ms)
+{
+    for (int p = 0; p < SIM_PARTITIONS; p++)
+        end_open(&c->samples[p], slot, now_ms);
+}
+
 static int source_of(const struct tsn_commit_offset *offset)
 {
-    return strcmp(offset->topic, "l") == 0 ? 2 : offset->partition;
+    static const int metrics[] = { 0, 1, SIM_NEW_SOURCE };
+
+    return strcmp(offset->topic, "l") == 0 ? 2 : metrics[offset->partition];
 }
 
-static bool fenced(const struct sim_cluster *c, int worker, int64_t incarnation, const struct tsn_closed_batch *batch)
+static bool has_samples(const struct tsn_buf *record)
 {
-    if (c->broken == SIM_NO_FENCING)
-        return false;
-    if (c->producer[worker] != incarnation)
+    struct tsn_batch batch;
+    bool any;
+
+    if (tsn_codec_batch_decode(record->data, record->len, &batch, NULL))
         return true;
-    for (size_t i = 0; i < batch->offset_count; i++)
-        if (c->sources[source_of(&batch->offsets[i])].owner != worker)
-            return true;
-    return false;
+    any = batch.point_count + batch.delta_count > 0;
+    tsn_batch_release(&batch);
+    return any;
 }
 
-enum sim_outcome sim_commit_batch(struct sim_cluster *c, int worker, int64_t incarnation,
-                                  const struct tsn_closed_batch *batch, bool abort_it)
+enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transaction *t,
+                                  const struct tsn_closed_batch *batch)
 {
-    bool refused = fenced(c, worker, incarnation, batch);
-    bool visible = !abort_it || c->broken == SIM_SPLIT_COMMIT;
+    bool ends_well = !t->abort_it && !t->leave_open,
+         visible = ends_well || c->broken == SIM_SPLIT_COMMIT;
 
-    if (refused)
+    if (c->broken != SIM_NO_FENCING &&
+        (c->producer[t->slot] != t->incarnation || t->generation != c->generation))
         return SIM_FENCED;
     for (size_t p = 0; p < batch->record_count; p++) {
-        sim_log_add(&c->samples[p], batch->wall_ms, !visible, batch->records[p].data, batch->records[p].len);
+        struct sim_record *r;
+
+        if (c->broken == SIM_SKIP_PUNCTUATION && !has_samples(&batch->records[p]))
+            continue;
+        r = add(&c->samples[p], batch->wall_ms, !visible, batch->records[p].data,
+                batch->records[p].len);
+        r->slot = t->slot;
+        if (!visible)
+            r->visible_ms = t->now_ms + (t->leave_open ? SIM_TRANSACTION_MS : 0);
+        else
+            r->visible_ms = t->now_ms + t->late_ms[p];
         c->samples[p].next_offset++; /* the marker that ends the transaction */
     }
-    if (abort_it)
+    if (!ends_well)
         return SIM_ABORTED;
     for (size_t i = 0; i < batch->offset_count; i++) {
         int s = source_of(&batch->offsets[i]);
@@ -117,7 +189,7 @@ enum sim_outcome sim_commit_batch(struct sim_cluster *c, int worker, int64_t inc
     return SIM_COMMITTED;
 }
 
-static void put_state(struct tsn_map *topic, const struct tsn_state_record *record)
+static void put_state(struct tsn_map *topic, const struct sim_pending_state *record)
 {
     struct tsn_buf *old = tsn_map_del(topic, record->key, strlen(record->key)), *value;
 
@@ -132,13 +204,52 @@ static void put_state(struct tsn_map *topic, const struct tsn_state_record *reco
     tsn_map_put_str(topic, record->key, value);
 }
 
-void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts, size_t alert_count,
-                       const struct tsn_state_record *state, size_t state_count, int64_t next_offset)
+/* Markers come in order: what stands behind a late one waits. */
+void sim_state_settle(struct sim_cluster *c, int32_t p, int64_t now_ms)
 {
-    for (size_t i = 0; i < alert_count; i++)
-        sim_log_add(&c->alerts, partition, false, alerts[i].data, alerts[i].len);
-    for (size_t i = 0; i < state_count; i++)
-        if (c->broken != SIM_NO_COUNTERS || strncmp(state[i].key, "counter/", 8) != 0)
-            put_state(&c->state[partition], &state[i]);
+    size_t done = 0;
+
+    while (done < c->pending[p].records.len &&
+           c->pending[p].records.items[done].visible_ms <= now_ms) {
+        struct sim_pending_state *r = &c->pending[p].records.items[done++];
+
+        put_state(&c->state[p], r);
+        tsn_free(r->key);
+        tsn_free(r->value);
+    }
+    c->pending[p].records.len -= done;
+    if (done)
+        memmove(c->pending[p].records.items, c->pending[p].records.items + done,
+                c->pending[p].records.len * sizeof *c->pending[p].records.items);
+}
+
+void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts,
+                       size_t alert_count, const struct tsn_state_record *state, size_t state_count,
+                       int64_t next_offset, const struct sim_transaction *t)
+{
+    for (size_t i = 0; i < alert_count; i++) {
+        struct sim_record *r =
+            add(&c->alerts, partition, t->leave_open, alerts[i].data, alerts[i].len);
+
+        r->visible_ms = t->now_ms + (t->leave_open ? SIM_TRANSACTION_MS : t->late_ms[0]);
+    }
+    if (t->leave_open) {
+        c->pending[partition].open_ms = t->now_ms + SIM_TRANSACTION_MS;
+        return;
+    }
+    for (size_t i = 0; i < state_count; i++) {
+        struct sim_pending_state r = { tsn_strdup(state[i].key), NULL, state[i].value_len,
+                                       t->now_ms + t->late_ms[1] };
+
+        if (state[i].value)
+            r.value = tsn_memdup(state[i].value, state[i].value_len);
+        if (c->broken != SIM_NO_COUNTERS || strncmp(state[i].key, "counter/", 8) != 0) {
+            tsn_vec_push(&c->pending[partition].records, r);
+            continue;
+        }
+        tsn_free(r.key);
+        tsn_free(r.value);
+    }
     c->detect_next[partition] = next_offset;
+    sim_state_settle(c, partition, t->now_ms);
 }

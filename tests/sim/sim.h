@@ -1,14 +1,34 @@
 /*
- * sim: a cluster in memory, for the simulator. Topics are arrays; a transaction is a function call; time
- * is a number. What Kafka promises (and INGEST, DETECT, RESPOND lean on) is modelled, no more:
+ * sim: a cluster in memory, for the simulator. Topics are arrays; a transaction is a function call;
+ * time is a number. What Kafka promises (and INGEST, DETECT, RESPOND lean on) is modelled, no more:
  *
- *   - a committed transaction's records and offsets become visible together, an aborted one's never do,
- *     but take up offsets;
- *   - a commit of input offsets is refused if the partition has another owner, or the worker was
- *     replaced (fencing);
+ *   - a committed transaction's records and offsets become visible together, an aborted one's never
+ * do, but take up offsets; its markers may reach one partition later than another, and until then a
+ * read_committed reader stands still there;
+ *   - a transaction that nobody ends is aborted after ten seconds, or when its transactional id
+ * begins anew;
+ *   - a commit of input offsets is refused if the member has not heard of the last rebalance, or
+ * was replaced. Who owns a partition is not looked at: Kafka does not either;
  *   - a compacted topic keeps the last value of a key.
  *
- * `broken` switches one promise off, to show that the checks would notice (sim_spine.c --broken).
+ * What the issue asks of the simulator, and where it is:
+ *
+ *   partitions interleaved                     every turn picks at random (sim_spine.c, turn)
+ *   starved, drifting hours apart, aligned     SIM_F_STARVE, SIM_F_GAP (two hours in the middle),
+ * look_ahead (lib_ingest.c) duplicated                                 SIM_F_REPEAT: records are
+ * delivered again crashes at every hand-over                 SIM_F_CRASH: before, inside and after
+ * each transaction; between store and publish, between publish and trim eager and cooperative
+ * rebalances, 1–5 workers   SIM_F_REBALANCE; even seeds are eager zombies that wake after a
+ * takeover         SIM_F_ZOMBIE: in all three stages aborted, timed-out transactions SIM_F_ABORT,
+ * SIM_F_TIMEOUT markers late on one partition              SIM_F_MARKER; SIM_F_OPEN: open
+ * transactions of the inputs' producers new partitions                             SIM_F_GROW: a
+ * third partition of the metrics in mid-run rule sets switching, with warming          every third
+ * seed Redis wiped, rolled back, slow, away       SIM_F_REDIS (lib_respond.c): generation, applied
+ * offset, outbox, direct path clock jumps                                SIM_F_CLOCK: a worker's
+ * wall clock leaps by up to an hour, both ways
+ *
+ * `broken` switches one promise off, to show that the checks would notice (sim_spine --broken).
+ * `faults` takes kinds of trouble away: the shrinker needs it.
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -18,27 +38,61 @@
 #include "tocsin/ingest.h"
 
 enum {
-    SIM_INPUTS = 2,     /* topics: metrics, logs */
-    SIM_SOURCES = 3,    /* input partitions: metrics/0, metrics/1, logs/0 */
+    SIM_INPUTS = 2, /* topics: metrics, logs */
+    SIM_SOURCES =
+        4, /* input partitions: metrics/0, metrics/1, logs/0, metrics/2 (once it is born) */
+    SIM_NEW_SOURCE = 3,
     SIM_PARTITIONS = 2, /* of samples */
-    SIM_WORKERS = 2
+    SIM_MAX_WORKERS = 5,
+    SIM_TRANSACTION_MS = 10000 /* an open transaction's life */
+};
+
+enum sim_fault {
+    SIM_F_CRASH = 1 << 0,
+    SIM_F_ABORT = 1 << 1,
+    SIM_F_TIMEOUT = 1 << 2,
+    SIM_F_MARKER = 1 << 3,
+    SIM_F_REBALANCE = 1 << 4,
+    SIM_F_ZOMBIE = 1 << 5,
+    SIM_F_REPEAT = 1 << 6,
+    SIM_F_STARVE = 1 << 7,
+    SIM_F_GROW = 1 << 8,
+    SIM_F_GAP = 1 << 9,
+    SIM_F_REDIS = 1 << 10,
+    SIM_F_CLOCK = 1 << 11,
+    SIM_F_OPEN = 1 << 12,
+    SIM_F_KINDS = 13,
+    SIM_F_ALL = (1 << 13) - 1
 };
 
 enum sim_broken {
     SIM_SOUND,
-    SIM_NO_FENCING,        /* a worker that lost a partition still commits */
-    SIM_SPLIT_COMMIT,      /* INGEST: records first, offsets in another transaction */
-    SIM_READ_ABORTED,      /* DETECT reads what was aborted */
-    SIM_NO_COUNTERS,       /* state loses totals of counters */
-    SIM_NO_NAMES,          /* a takeover starts at the first sample, not where names were announced */
-    SIM_OUTPUT_FIRST,      /* DETECT: alerts first, offset and state in another transaction */
-    SIM_RESPOND_FORGETS,   /* RESPOND's applied offset is not stored with its incidents */
+    SIM_NO_FENCING,   /* whoever lost a partition or was replaced still commits */
+    SIM_SPLIT_COMMIT, /* INGEST: records first, offsets in another transaction */
+    SIM_READ_ABORTED, /* DETECT reads what was aborted */
+    SIM_NO_COUNTERS,  /* state loses totals of counters */
+    SIM_NO_NAMES,     /* a takeover starts at the first sample, not where names were announced */
+    SIM_OUTPUT_FIRST, /* DETECT: alerts first, offset and state in another transaction */
+    SIM_IDLE_WALL,    /* idle: nothing was read for a while by the wall clock */
+    SIM_IDLE_STABLE,  /* idle: the last stable offset is reached */
+    SIM_SKIP_PUNCTUATION, /* a batch without samples is not sent */
+    SIM_REUSE_SUM,    /* DETECT keeps a running sum of each window: adds what comes, takes off what
+                         leaves */
+    SIM_FORGET_EPOCH, /* closed batches survive the loss of their partitions */
+    SIM_TAKE_STABLE,  /* DETECT's takeover reads state to the last stable offset only */
+    SIM_NO_ALIGN,     /* nobody waits for the slowest partition */
+    SIM_MARK_FIRST,   /* RESPOND commits its mark before the outbox */
+    SIM_FORGET_GENERATION, /* Redis takes what an older owner writes */
+    SIM_BLIND_RESTORE,     /* a Redis that was wiped or rolled back is taken as it is */
     SIM_BROKEN_COUNT
 };
 const char *sim_broken_name(enum sim_broken broken);
 
 struct sim_record {
     int64_t offset, timestamp_ms;
+    int64_t visible_ms; /* when its transaction's marker is there: until then the log is stable up
+                           to here only */
+    int32_t slot;       /* whose transaction */
     bool aborted;
     char *bytes;
     size_t len;
@@ -47,6 +101,13 @@ struct sim_log {
     struct sim_record *items;
     size_t len, cap;
     int64_t next_offset;
+    size_t stable; /* sim_log_stable's memory */
+};
+
+struct sim_pending_state {
+    char *key, *value;
+    size_t value_len;
+    int64_t visible_ms;
 };
 
 struct sim_cluster {
@@ -56,39 +117,67 @@ struct sim_cluster {
     struct {
         int64_t next_offset;
         char *metadata; /* NULL: nothing committed yet */
-        int owner;      /* worker, as the group sees it */
+        int owner;      /* worker, as the group sees it; -1: there is no such partition yet */
     } sources[SIM_SOURCES];
     struct tsn_map state[SIM_PARTITIONS]; /* key → struct tsn_buf */
-    int64_t detect_next[SIM_PARTITIONS];
-    int64_t producer[SIM_WORKERS]; /* the incarnation that may commit for a slot */
+    struct {
+        TSN_VEC(struct sim_pending_state) records; /* committed, the marker is under way */
+        int64_t open_ms;                           /* a transaction is open there until then */
+    } pending[SIM_PARTITIONS];
+    int64_t detect_next[SIM_PARTITIONS], detect_generation[SIM_PARTITIONS];
+    int64_t producer[SIM_MAX_WORKERS]; /* the incarnation that may commit for a slot */
+    int64_t generation;                /* of INGEST's group: each rebalance raises it */
     enum sim_broken broken;
 };
 
 void sim_cluster_init(struct sim_cluster *c, enum sim_broken broken);
 void sim_cluster_release(struct sim_cluster *c);
 
-void sim_log_add(struct sim_log *log, int64_t timestamp_ms, bool aborted, const void *bytes, size_t len);
+void sim_log_add(struct sim_log *log, int64_t timestamp_ms, bool aborted, const void *bytes,
+                 size_t len);
 /* Index of the first record at or after an offset. */
 size_t sim_log_find(const struct sim_log *log, int64_t offset);
+/* Index of the first record that read_committed does not give at now_ms. */
+size_t sim_log_stable(struct sim_log *log, int64_t now_ms);
+/* Takes markers of `state` that have come by now. */
+void sim_state_settle(struct sim_cluster *c, int32_t partition, int64_t now_ms);
+/* The transactional id of a slot begins anew: what it left open is aborted. */
+void sim_end_open(struct sim_cluster *c, int32_t slot, int64_t now_ms);
 
 enum sim_outcome { SIM_COMMITTED, SIM_ABORTED, SIM_FENCED };
-/* INGEST's transaction of one closed batch. `upto`: what the coordinator lets happen before it fails. */
-enum sim_outcome sim_commit_batch(struct sim_cluster *c, int worker, int64_t incarnation,
-                                  const struct tsn_closed_batch *batch, bool abort_it);
+struct sim_transaction {
+    int32_t slot;
+    int64_t incarnation, generation, now_ms;
+    bool abort_it, leave_open;
+    int64_t late_ms[SIM_PARTITIONS]; /* of the commit markers */
+};
+/* INGEST's transaction of one closed batch. */
+enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transaction *t,
+                                  const struct tsn_closed_batch *batch);
 /* DETECT's: outputs as encoded transitions, state records, next offset. */
-void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts, size_t alert_count,
-                       const struct tsn_state_record *state, size_t state_count, int64_t next_offset);
+void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts,
+                       size_t alert_count, const struct tsn_state_record *state, size_t state_count,
+                       int64_t next_offset, const struct sim_transaction *t);
 
 /* ---- what happens in the world ------------------------------------------------------------ */
 
-/* Fills the inputs with `seed`'s events from start_ms on; tells `sink` every event as the reference wants it. */
+/* Fills the inputs with the events of length_s seconds from start_ms on; tells `sink` every event
+ * as the reference wants it. */
 struct sim_sink {
     void (*point)(void *arg, const char *series, int64_t ts_ms, double value);
     void (*delta)(void *arg, const char *series, int64_t ts_ms, double value);
     void *arg;
 };
+struct sim_story {
+    uint64_t seed;
+    int64_t start_ms, length_s;
+    int64_t gap_ms; /* nothing happens for so long in the middle */
+    int64_t born_s; /* producers use metrics/2 from then on; INT64_MAX: never */
+    bool open;      /* producers leave transactions open for a while */
+};
 /* Returns the time of the last event. */
-int64_t sim_produce(struct sim_cluster *c, uint64_t seed, int64_t start_ms, const struct sim_sink *sink);
+int64_t sim_produce(struct sim_cluster *c, const struct sim_story *story,
+                    const struct sim_sink *sink);
 
 uint64_t sim_random(uint64_t *state);
 int64_t sim_below(uint64_t *state, int64_t n);

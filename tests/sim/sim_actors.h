@@ -5,9 +5,18 @@
 #include <stdio.h>
 
 #include "sim.h"
-#include "tocsin/respond.h"
+#include "tocsin/respond_record.h"
 
-enum { SIM_QUEUE = 3, SIM_TTL_MS = 100000 };
+enum { SIM_QUEUE = 3, SIM_TTL_MS = 100000, SIM_ALIGN_MS = 60000, SIM_GRACE_MS = 20000 };
+
+/* What makes a run: the seed, and what the shrinker took away. */
+struct sim_plan {
+    uint64_t seed;
+    unsigned faults;    /* enum sim_fault */
+    int64_t length_s;   /* of events */
+    int64_t calm_after; /* turns: no trouble from then on */
+    int workers;        /* 0: one to five, by the seed */
+};
 
 struct sim_texts {
     struct tsn_buf *items;
@@ -16,66 +25,132 @@ struct sim_texts {
 
 struct sim_worker {
     struct tsn_ingest *ingest;
-    int64_t incarnation;
+    int64_t incarnation, generation;
     bool holds[SIM_SOURCES]; /* as the worker believes */
     int64_t next[SIM_SOURCES], read_ms[SIM_SOURCES];
     struct tsn_closed_batch *queue[SIM_QUEUE];
     size_t queue_len;
     bool knows_second;
+    int64_t wake_ms; /* it sleeps until then */
+    int64_t skew_ms; /* of its wall clock */
+    int64_t
+        session_skew_ms; /* as it was when the session began: the idle clock runs on from there */
 };
 
 struct sim_owner {
-    struct tsn_detect *detect;
-    int64_t next;
+    struct tsn_detect *detect; /* NULL: takeover waits for a marker */
+    int64_t next, generation;
     struct sim_texts pending; /* given and not yet committed */
 };
 
-struct sim_responder {
-    struct tsn_respond *respond;
-    size_t next;
-    struct tsn_map saved; /* incident id → struct tsn_respond_incident */
+/* One element of the outbox. */
+struct sim_entry {
+    enum tsn_outbox_kind kind;
+    bool last; /* of its input */
     struct tsn_respond_position position;
-    bool has_position;
+    char incident_id[40];
+    struct tsn_buf bytes;
+};
+/* One data set in Redis. */
+struct sim_store {
+    bool present;
+    int64_t run, generation, cursor, trimmed;
+    struct tsn_respond_position position;
+    struct tsn_map incidents;         /* id → struct tsn_buf */
+    TSN_VEC(struct sim_entry) outbox; /* entries trimmed+1 … cursor */
+};
+/* A process that owns, or believes it owns, RESPOND. */
+struct sim_session {
+    struct tsn_respond *core;
+    bool alive, connected;
+    int64_t epoch; /* of the transactional id */
+    int64_t run, generation, cursor;
+    int64_t lost_ms; /* since when Redis is away */
+    int64_t direct_next;
+    struct tsn_map groups; /* group key → incident id, while Redis is away */
+};
+struct sim_responder {
+    struct sim_store store, snapshot; /* snapshot: what a restart of Redis may bring back */
+    bool has_snapshot;
+    int64_t away_until_ms, runs;
+    struct sim_session sessions[2]; /* the owner and the one before */
+    int owner;
+    int64_t epoch;
+    struct tsn_respond_mark mark; /* committed */
+    bool marked;
+    struct tsn_map topic; /* respond: id → struct tsn_buf */
+    struct tsn_map told;  /* direct path: incident ids */
     struct sim_texts published;
+    size_t rebuilds;
 };
 
 struct sim_world {
-    uint64_t seed, random;
-    int64_t now, switch_ms; /* INT64_MAX: one rule set throughout */
+    struct sim_plan plan;
+    uint64_t random;
+    int64_t start_ms, now, turns, switch_ms; /* switch_ms INT64_MAX: one rule set throughout */
+    bool eager, never_late; /* never_late: partitions count as idle only when nothing more will come
+                               there */
+    int64_t gap_ms, born_ms;
+    int worker_count;
     struct sim_cluster cluster;
     struct tsn_config config;
     struct tsn_policy policy;
     struct tsn_rule_set *sets[2];
-    struct sim_worker workers[SIM_WORKERS];
-    struct sim_owner owners[SIM_PARTITIONS];
+    struct sim_worker workers[SIM_MAX_WORKERS];
+    struct sim_owner owners[SIM_PARTITIONS], ghosts[SIM_PARTITIONS];
     struct sim_responder responder;
-    int64_t limit_ms; /* how far every unit of an undisturbed DETECT came */
-    bool never_late;     /* partitions count as idle only once all events are there */
+    int64_t limit_ms;     /* how far every unit of an undisturbed DETECT came */
     struct tsn_map names; /* while counting: (writer, ref) → id of the series */
     int64_t incarnations;
+    int starved;
+    int64_t all_known, drift_ms; /* turn when all metric partitions had a watermark; how far they
+                                    were apart then */
     size_t takeovers;
     char failure[400]; /* "" while all is well */
 };
 
+/* Everything of one run. */
+void sim_world_open(struct sim_world *s, const struct sim_plan *plan, int64_t start, enum sim_broken broken);
+void sim_world_close(struct sim_world *s);
+/* Until event time is well behind end_ms everywhere and all alerts are there. */
+void sim_run(struct sim_world *s, int64_t end_ms);
+void sim_check_replay(struct sim_world *s);
+void sim_check_incidents(struct sim_world *s);
+
 /* The first one stays; the run goes on to its end. */
 void sim_fail(struct sim_world *s, const char *fmt, ...) TSN_PRINTF(2, 3);
+/* True once in `one_in`, if the plan has that kind of trouble. The draw is made anyhow: schedules
+ * stay alike. */
+bool sim_trouble(struct sim_world *s, enum sim_fault kind, int64_t one_in);
 /* A fresh copy of rule set 0 or 1. */
 struct tsn_rule_set *sim_rules(struct sim_world *s, int which);
 
 void sim_worker_start(struct sim_world *s, int index);
+void sim_worker_stop(struct sim_worker *w);
 void sim_worker_act(struct sim_world *s, int index);
 void sim_rebalance(struct sim_world *s);
+void sim_grow(struct sim_world *s);
 bool sim_inputs_done(const struct sim_world *s);
 
 struct tsn_detect *sim_detect_new(struct sim_world *s, int32_t partition);
-void sim_detect_apply(struct sim_world *s, struct tsn_detect *d, const struct sim_record *r, struct sim_texts *alerts);
+void sim_detect_apply(struct sim_world *s, struct tsn_detect *d, const struct sim_record *r,
+                      struct sim_texts *alerts);
 void sim_owner_start(struct sim_world *s, int32_t partition);
 void sim_owner_act(struct sim_world *s, int32_t partition);
+void sim_owner_haunt(struct sim_world *s, int32_t partition);
+void sim_owner_stop(struct sim_owner *o);
 bool sim_owners_done(const struct sim_world *s);
 
-void sim_responder_start(struct sim_world *s, struct sim_responder *r);
-void sim_responder_act(struct sim_world *s, struct sim_responder *r, bool may_crash);
+void sim_responder_start(struct sim_world *s);
+void sim_responder_act(struct sim_world *s);
+/* Redis's own troubles. */
+void sim_redis_act(struct sim_world *s);
+/* All alerts taken, the last timers run, all of it published. */
+void sim_responder_finish(struct sim_world *s);
 void sim_responder_release(struct sim_responder *r);
+/* What a RESPOND that was never disturbed makes of the alerts: events, and ids of the incidents it
+ * paged for. */
+void sim_responder_calm(struct sim_world *s, struct sim_texts *events, struct tsn_map *paged);
 void sim_texts_clear(struct sim_texts *texts);
 
 #endif

@@ -1,0 +1,547 @@
+/*
+ * lib_respond: RESPOND in the simulated cluster, around the real core, with a model of the store in
+ * Redis: one atomic script an input, under a generation and under what the caller believes is
+ * stored; an outbox; one transaction that publishes it with the mark; trimming. Redis may be wiped,
+ * put back to what it was, slow (a call whose outcome nobody knows) and away (the direct path). The
+ * incident clock is the alert's step: the same whenever, and however often, it is read.
+ */
+#include "sim_actors.h"
+
+#include <string.h>
+
+#include "tocsin/codec.h"
+
+/* ---- the model of the store ---------------------------------------------------------------- */
+
+static void put(struct tsn_map *map, const char *id, const struct tsn_buf *value)
+{
+    struct tsn_buf *old = tsn_map_del(map, id, strlen(id)), *copy;
+
+    if (old) {
+        tsn_buf_release(old);
+        tsn_free(old);
+    }
+    if (!value)
+        return;
+    copy = tsn_calloc(1, sizeof *copy);
+    tsn_buf_append(copy, value->data, value->len);
+    tsn_map_put_str(map, id, copy);
+}
+
+static void map_release(struct tsn_map *map)
+{
+    tsn_map_foreach(map, e)
+    {
+        tsn_buf_release(e->value);
+        tsn_free(e->value);
+    }
+    tsn_map_release(map);
+}
+
+static void map_copy(struct tsn_map *to, const struct tsn_map *from)
+{
+    tsn_map_init(to);
+    tsn_map_foreach(from, e)
+    {
+        char id[64];
+
+        snprintf(id, sizeof id, "%.*s", (int)e->key_len, tsn_map_entry_key(e));
+        put(to, id, e->value);
+    }
+}
+
+static void store_clear(struct sim_store *store)
+{
+    map_release(&store->incidents);
+    for (size_t i = 0; i < store->outbox.len; i++)
+        tsn_buf_release(&store->outbox.items[i].bytes);
+    tsn_vec_release(&store->outbox);
+    memset(store, 0, sizeof *store);
+    tsn_map_init(&store->incidents);
+}
+
+static void store_copy(struct sim_store *to, const struct sim_store *from)
+{
+    store_clear(to);
+    *to = *from;
+    memset(&to->outbox, 0, sizeof to->outbox);
+    map_copy(&to->incidents, &from->incidents);
+    for (size_t i = 0; i < from->outbox.len; i++) {
+        struct sim_entry e = from->outbox.items[i];
+
+        e.bytes = (struct tsn_buf)TSN_BUF_INIT;
+        tsn_buf_append(&e.bytes, tsn_buf_str(&from->outbox.items[i].bytes),
+                       from->outbox.items[i].bytes.len);
+        tsn_vec_push(&to->outbox, e);
+    }
+}
+
+static void store_trim(struct sim_store *store, int64_t cursor)
+{
+    size_t n = 0;
+
+    for (; n < store->outbox.len && store->trimmed + (int64_t)n < cursor; n++)
+        tsn_buf_release(&store->outbox.items[n].bytes);
+    store->outbox.len -= n;
+    store->trimmed += (int64_t)n;
+    if (n)
+        memmove(store->outbox.items, store->outbox.items + n,
+                store->outbox.len * sizeof *store->outbox.items);
+}
+
+static void store_push(struct sim_store *store, const struct tsn_effect *effect,
+                       enum tsn_outbox_kind kind, const struct tsn_buf *bytes)
+{
+    struct sim_entry e = { .kind = kind, .bytes = TSN_BUF_INIT };
+
+    snprintf(e.incident_id, sizeof e.incident_id, "%s", effect->incident_id);
+    tsn_buf_append(&e.bytes, tsn_buf_str(bytes), bytes->len);
+    tsn_vec_push(&store->outbox, e);
+    store->cursor++;
+}
+
+/* What one input did, all of it at once. */
+static void store_write(struct sim_store *store, const struct tsn_effects *effects,
+                        struct tsn_respond_position after)
+{
+    int64_t before = store->cursor;
+
+    for (size_t i = 0; i < effects->len; i++) {
+        const struct tsn_effect *e = &effects->items[i];
+        struct tsn_buf bytes = TSN_BUF_INIT;
+
+        if (e->kind == TSN_EFFECT_EVENT) {
+            tsn_codec_incident_event_encode(&e->event, TSN_FORM_JSON, &bytes);
+            store_push(store, e, TSN_OUTBOX_EVENT, &bytes);
+        } else if (e->kind == TSN_EFFECT_SAVE) {
+            tsn_respond_incident_encode(e->record, &bytes);
+            put(&store->incidents, e->incident_id, &bytes);
+            store_push(store, e, TSN_OUTBOX_SNAPSHOT, &bytes);
+        } else if (e->kind == TSN_EFFECT_FORGET) {
+            put(&store->incidents, e->incident_id, NULL);
+            store_push(store, e, TSN_OUTBOX_TOMBSTONE, &bytes);
+        }
+        tsn_buf_release(&bytes);
+    }
+    for (int64_t c = before; c < store->cursor; c++)
+        store->outbox.items[c - store->trimmed].position = after;
+    if (store->cursor > before)
+        store->outbox.items[store->outbox.len - 1].last = true;
+    store->position = after;
+}
+
+/* ---- taking over --------------------------------------------------------------------------- */
+
+/* The run is a number here and text in the mark. */
+static int64_t mark_run(const struct sim_responder *r)
+{
+    int64_t run = 0;
+
+    (void)tsn_parse_i64(r->mark.run, strlen(r->mark.run), &run);
+    return run;
+}
+
+static void rebuild(struct sim_responder *r)
+{
+    int64_t generation = r->store.present ? r->store.generation : 0;
+
+    store_clear(&r->store);
+    r->store.present = true;
+    r->store.run = ++r->runs;
+    r->store.generation = generation > r->mark.generation ? generation : r->mark.generation;
+    r->store.cursor = r->store.trimmed = r->marked ? r->mark.cursor : 0;
+    r->store.position =
+        r->marked ? r->mark.position : (struct tsn_respond_position){ -1, -1, TSN_TIME_NONE };
+    tsn_map_release(&r->store.incidents);
+    map_copy(&r->store.incidents, &r->topic);
+    r->rebuilds++;
+}
+
+static bool behind(const struct sim_responder *r)
+{
+    return !r->store.present ||
+           (r->marked && (r->store.run != mark_run(r) || r->store.generation < r->mark.generation ||
+                          r->store.cursor < r->mark.cursor));
+}
+
+static void take_store(struct sim_world *s, struct sim_session *o)
+{
+    struct tsn_respond_options options = { .shadow = false };
+    struct sim_responder *r = &s->responder;
+    struct tsn_error error;
+
+    if (behind(r) && (s->cluster.broken != SIM_BLIND_RESTORE || !r->store.present))
+        rebuild(r);
+    r->store.generation++;
+    tsn_respond_free(&o->core);
+    o->core = tsn_respond_new(&s->policy, &options);
+    tsn_map_foreach(&r->store.incidents, e)
+    {
+        const struct tsn_buf *bytes = e->value;
+        struct tsn_respond_incident in;
+
+        if (tsn_respond_incident_decode(bytes->data, bytes->len, &in, &error))
+            sim_fail(s, "respond: %s", error.message);
+        else if (tsn_respond_restore(o->core, &in, &error))
+            sim_fail(s, "respond: %s", error.message);
+        else
+            tsn_respond_incident_release(&in);
+    }
+    tsn_respond_set_position(o->core, r->store.position);
+    if (r->marked && s->cluster.broken != SIM_BLIND_RESTORE)
+        store_trim(&r->store, r->mark.cursor);
+    o->run = r->store.run;
+    o->generation = r->store.generation;
+    o->cursor = r->store.cursor;
+    o->connected = true;
+    o->lost_ms = TSN_TIME_NONE;
+}
+
+static void forget_groups(struct sim_session *o)
+{
+    tsn_map_foreach(&o->groups, e) tsn_free(e->value);
+    tsn_map_release(&o->groups);
+    tsn_map_init(&o->groups);
+}
+
+static void store_lost(struct sim_world *s, struct sim_session *o)
+{
+    forget_groups(o);
+    if (o->connected || o->lost_ms == TSN_TIME_NONE)
+        o->lost_ms = s->now;
+    o->direct_next = o->core ? tsn_respond_position(o->core).alerts + 1 : 0;
+    o->connected = false;
+}
+
+/* Another process becomes the owner (or the same, after a crash); with `ghost` the old one does not
+ * know. */
+static void new_owner(struct sim_world *s, bool ghost)
+{
+    struct sim_responder *r = &s->responder;
+    struct sim_session *o;
+
+    if (!ghost)
+        r->sessions[r->owner].alive = false;
+    r->owner ^= 1;
+    o = &r->sessions[r->owner];
+    tsn_respond_free(&o->core);
+    forget_groups(o);
+    *o = (struct sim_session){ .alive = true, .epoch = ++r->epoch, .lost_ms = TSN_TIME_NONE };
+    tsn_map_init(&o->groups);
+    store_lost(s, o);
+}
+
+void sim_responder_start(struct sim_world *s)
+{
+    tsn_map_init(&s->responder.store.incidents);
+    tsn_map_init(&s->responder.snapshot.incidents);
+    tsn_map_init(&s->responder.topic);
+    tsn_map_init(&s->responder.told);
+    for (int i = 0; i < 2; i++)
+        tsn_map_init(&s->responder.sessions[i].groups);
+    new_owner(s, false);
+}
+
+void sim_responder_release(struct sim_responder *r)
+{
+    store_clear(&r->store);
+    store_clear(&r->snapshot);
+    map_release(&r->topic);
+    tsn_map_release(&r->told);
+    for (int i = 0; i < 2; i++) {
+        forget_groups(&r->sessions[i]);
+        tsn_respond_free(&r->sessions[i].core);
+    }
+    sim_texts_clear(&r->published);
+}
+
+/* ---- inputs -------------------------------------------------------------------------------- */
+
+static bool decode(struct sim_world *s, size_t at, struct tsn_transition *t)
+{
+    const struct sim_record *record = &s->cluster.alerts.items[at];
+    struct tsn_error error;
+
+    if (!tsn_codec_transition_decode(record->bytes, record->len, TSN_FORM_JSON, t, &error))
+        return true;
+    sim_fail(s, "alerts offset %lld: %s", (long long)record->offset, error.message);
+    return false;
+}
+
+enum verdict { STORED, REFUSED, UNKNOWN };
+
+static enum verdict store_apply(struct sim_world *s, struct sim_session *o,
+                                const struct tsn_effects *effects)
+{
+    struct sim_responder *r = &s->responder;
+    bool slow = sim_trouble(s, SIM_F_REDIS, 40), arrives = sim_below(&s->random, 2) == 0;
+
+    if (s->now < r->away_until_ms)
+        return UNKNOWN;
+    if (s->cluster.broken != SIM_FORGET_GENERATION &&
+        (!r->store.present || r->store.run != o->run || r->store.generation != o->generation ||
+         r->store.cursor != o->cursor))
+        return REFUSED;
+    if (slow && !arrives)
+        return UNKNOWN;
+    store_write(&r->store, effects, tsn_respond_position(o->core));
+    o->cursor = r->store.cursor;
+    return slow ? UNKNOWN : STORED;
+}
+
+static void settle(struct sim_world *s, struct sim_session *o, struct tsn_effects *effects)
+{
+    enum verdict verdict = store_apply(s, o, effects);
+
+    tsn_effects_release(effects);
+    if (verdict != STORED)
+        store_lost(s, o);
+}
+
+static void take_alert(struct sim_world *s, struct sim_session *o)
+{
+    struct sim_log *log = &s->cluster.alerts;
+    size_t at = (size_t)(tsn_respond_position(o->core).alerts + 1);
+    struct tsn_effects effects = { 0 };
+    struct tsn_transition t;
+
+    if (at >= sim_log_stable(log, s->now))
+        return;
+    if (log->items[at].aborted) {
+        tsn_respond_skip(o->core, false, (int64_t)at);
+        settle(s, o, &effects);
+        return;
+    }
+    if (!decode(s, at, &t))
+        return;
+    tsn_respond_transition(o->core, (int64_t)at, t.step_ms, &t, &effects);
+    tsn_transition_release(&t);
+    if (sim_trouble(s, SIM_F_CRASH, 10)) { /* before the script */
+        tsn_effects_release(&effects);
+        new_owner(s, false);
+        return;
+    }
+    settle(s, o, &effects);
+    if (sim_trouble(s, SIM_F_CRASH, 15)) /* behind it */
+        new_owner(s, false);
+}
+
+/* The name that the alert's incident has, or will have: of a group, the first alert that fires
+ * names it. */
+static const char *direct_name(struct sim_world *s, struct sim_session *o,
+                               const struct tsn_transition *t)
+{
+    char *key = tsn_respond_group_key(&s->policy, t->labels),
+         *name = tsn_map_get_str(&o->groups, key);
+    const struct tsn_respond_incident *held = tsn_respond_of_group(o->core, key);
+
+    if (!name) {
+        name = tsn_calloc(1, 40);
+        if (held)
+            snprintf(name, 40, "%s", held->pub.incident_id);
+        else
+            tsn_respond_incident_id(name, key, t->alert_id, t->fired_at_ms);
+        tsn_map_put_str(&o->groups, key, name);
+    }
+    tsn_free(key);
+    return name;
+}
+
+/* Redis is away for longer than the grace: firing alerts of Sev 1 and 2 page by label alone. */
+static void direct_path(struct sim_world *s, struct sim_session *o)
+{
+    struct sim_log *log = &s->cluster.alerts;
+    struct tsn_transition t;
+
+    if (!o->core || s->now - o->lost_ms < SIM_GRACE_MS ||
+        (size_t)o->direct_next >= sim_log_stable(log, s->now))
+        return;
+    if (!log->items[o->direct_next].aborted && decode(s, (size_t)o->direct_next, &t)) {
+        const char *name = t.state == TSN_ALERT_FIRING ? direct_name(s, o, &t) : NULL;
+
+        if (name && tsn_respond_alert_severity(&s->policy, t.labels, false) <= 2)
+            tsn_map_put_str(&s->responder.told, name, (void *)1);
+        tsn_transition_release(&t);
+    }
+    o->direct_next++;
+}
+
+/* ---- publishing ---------------------------------------------------------------------------- */
+
+static void set_mark(struct sim_responder *r, const struct sim_store *store, int64_t cursor,
+                     struct tsn_respond_position position)
+{
+    struct tsn_respond_mark mark = { .generation = store->generation,
+                                     .cursor = cursor,
+                                     .position = position };
+    char text[TSN_RESPOND_MARK_TEXT];
+
+    snprintf(mark.run, sizeof mark.run, "%032lld", (long long)store->run);
+    tsn_respond_mark_format(text, &mark);
+    r->marked = tsn_respond_mark_parse(text, strlen(text), &r->mark, NULL) ==
+                TSN_OK; /* as it lies in the metadata */
+}
+
+static void publish_entry(struct sim_responder *r, const struct sim_entry *e)
+{
+    struct tsn_buf copy = TSN_BUF_INIT;
+
+    if (e->kind == TSN_OUTBOX_EVENT) {
+        tsn_buf_append(&copy, e->bytes.data, e->bytes.len);
+        tsn_vec_push(&r->published, copy);
+    } else {
+        put(&r->topic, e->incident_id, e->kind == TSN_OUTBOX_SNAPSHOT ? &e->bytes : NULL);
+    }
+}
+
+static void publish(struct sim_world *s, struct sim_session *o)
+{
+    struct sim_responder *r = &s->responder;
+    struct sim_store *store = &r->store;
+    bool aborts = sim_trouble(s, SIM_F_ABORT, 8), dies = sim_trouble(s, SIM_F_CRASH, 12);
+    struct tsn_respond_position position = store->position;
+    size_t count = store->outbox.len;
+
+    if (o->epoch != r->epoch && s->cluster.broken != SIM_NO_FENCING) {
+        o->alive = false; /* fenced: it leaves */
+        return;
+    }
+    if (s->now < r->away_until_ms || !store->present || store->run != o->run) {
+        store_lost(s, o);
+        return;
+    }
+    if (count > 20 &&
+        sim_below(&s->random, 2)) { /* a transaction may end behind the last entry of an input */
+        for (count = 10; !store->outbox.items[count - 1].last;)
+            count++;
+        position = store->outbox.items[count - 1].position;
+    }
+    if (s->cluster.broken == SIM_MARK_FIRST)
+        set_mark(r, store, store->trimmed + (int64_t)count, position);
+    if (aborts) {
+        if (dies)
+            new_owner(s, false);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        publish_entry(r, &store->outbox.items[i]);
+    set_mark(r, store, store->trimmed + (int64_t)count, position);
+    if (dies) /* between commit and trim */
+        new_owner(s, false);
+    else
+        store_trim(store, r->mark.cursor);
+}
+
+/* ---- turns --------------------------------------------------------------------------------- */
+
+static void session_act(struct sim_world *s, struct sim_session *o)
+{
+    if (!o->alive)
+        return;
+    if (!o->connected) {
+        if (o->epoch != s->responder.epoch && s->cluster.broken != SIM_NO_FENCING)
+            o->alive = false; /* its takeover begins at Kafka, which fences it */
+        else if (s->now < s->responder.away_until_ms)
+            direct_path(s, o);
+        else
+            take_store(s, o);
+        return;
+    }
+    if (sim_below(&s->random, 3) == 0)
+        publish(s, o);
+    else
+        take_alert(s, o);
+}
+
+void sim_responder_act(struct sim_world *s)
+{
+    struct sim_responder *r = &s->responder;
+
+    if (sim_trouble(s, SIM_F_ZOMBIE, 60))
+        new_owner(s, true);
+    session_act(s, &r->sessions[sim_below(&s->random, 4) == 0 ? r->owner ^ 1 : r->owner]);
+}
+
+void sim_redis_act(struct sim_world *s)
+{
+    struct sim_responder *r = &s->responder;
+
+    if (sim_trouble(s, SIM_F_REDIS, 8))
+        store_clear(&r->store); /* FLUSHALL: connections stay */
+    if (sim_trouble(s, SIM_F_REDIS, 8) && r->has_snapshot) {
+        store_copy(&r->store, &r->snapshot); /* restarted with an old dump */
+        for (int i = 0; i < 2; i++)
+            if (r->sessions[i].alive)
+                store_lost(s, &r->sessions[i]);
+    }
+    if (sim_trouble(s, SIM_F_REDIS, 8))
+        r->away_until_ms = s->now + sim_below(&s->random, 90000);
+    if (sim_trouble(s, SIM_F_REDIS, 2)) {
+        store_copy(&r->snapshot, &r->store);
+        r->has_snapshot = r->store.present;
+    }
+}
+
+static int64_t last_timers(const struct sim_world *s)
+{
+    return s->limit_ms + INT64_C(7200000);
+}
+
+void sim_responder_finish(struct sim_world *s)
+{
+    struct sim_responder *r = &s->responder;
+
+    for (int64_t n = 0; n < 100000 && !s->failure[0]; n++) {
+        struct sim_session *o = &r->sessions[r->owner];
+        bool taken = o->connected &&
+                     (size_t)tsn_respond_position(o->core).alerts + 1 >= s->cluster.alerts.len;
+
+        s->now += 1000;
+        if (taken && tsn_respond_position(o->core).clock_ms < last_timers(s)) {
+            struct tsn_effects effects = { 0 };
+
+            tsn_respond_tick(o->core, last_timers(s), &effects);
+            settle(s, o, &effects);
+        } else if (taken && !r->store.outbox.len) {
+            return;
+        } else {
+            sim_responder_act(s);
+        }
+    }
+    sim_fail(s, "RESPOND does not come to an end");
+}
+
+static void calm_take(struct tsn_effects *effects, struct sim_texts *events, struct tsn_map *paged)
+{
+    for (size_t i = 0; i < effects->len; i++) {
+        struct tsn_buf text = TSN_BUF_INIT;
+
+        if (effects->items[i].kind == TSN_EFFECT_PAGE)
+            tsn_map_put_str(paged, effects->items[i].incident_id, (void *)1);
+        if (effects->items[i].kind != TSN_EFFECT_EVENT)
+            continue;
+        tsn_codec_incident_event_encode(&effects->items[i].event, TSN_FORM_JSON, &text);
+        tsn_vec_push(events, text);
+    }
+    tsn_effects_clear(effects);
+}
+
+void sim_responder_calm(struct sim_world *s, struct sim_texts *events, struct tsn_map *paged)
+{
+    struct tsn_respond_options options = { .shadow = false };
+    struct tsn_respond *core = tsn_respond_new(&s->policy, &options);
+    struct tsn_effects effects = { 0 };
+    struct tsn_transition t;
+
+    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
+        if (s->cluster.alerts.items[i].aborted || !decode(s, i, &t))
+            continue;
+        tsn_respond_transition(core, (int64_t)i, t.step_ms, &t, &effects);
+        tsn_transition_release(&t);
+        calm_take(&effects, events, paged);
+    }
+    tsn_respond_tick(core, last_timers(s), &effects);
+    calm_take(&effects, events, paged);
+    tsn_effects_release(&effects);
+    tsn_respond_free(&core);
+}
