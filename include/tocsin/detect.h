@@ -33,6 +33,7 @@ struct tsn_detect_options {
     int64_t counter_ttl_ms; /* 0: 2 h */
     int64_t lookback_ms;    /* 0: 5 m */
     size_t max_series;      /* 0: 2,000,000 */
+    int64_t long_ms, chunk_ms; /* 0: windows over 1 h lie in state as chunks of 30 min; the same at every takeover */
     bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
     bool reuse_sums;        /* test only: windows keep one running sum, whose bits then depend on the past (tests/sim) */
     const struct tsn_labels *external_labels; /* borrowed; may be NULL */

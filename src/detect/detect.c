@@ -27,7 +27,12 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
     TSN_ASSERT(d->opt.partition_count > 0);
     tsn_store_init(&d->store);
     d->set_number = -1;
-    d->floor_ms = d->needless_ms = TSN_TIME_NONE;
+    d->opt.counter_ttl_ms += (TSN_PANE_MS - d->opt.counter_ttl_ms % TSN_PANE_MS) % TSN_PANE_MS; /* a life ends between panes */
+    if (!d->opt.long_ms)
+        d->opt.long_ms = TSN_LONG_MS;
+    if (!d->opt.chunk_ms)
+        d->opt.chunk_ms = TSN_CHUNK_MS;
+    d->floor_ms = d->counted_ms = d->chunked_ms = d->chunking_ms = TSN_TIME_NONE;
     d->stats.watermark_ms = TSN_TIME_NONE;
     d->stats.rule_set = -1;
     return d;
@@ -57,13 +62,15 @@ void tsn_detect_free(struct tsn_detect **detect)
     tsn_vec_release(&d->index);
     tsn_vec_release(&d->index_gone);
     tsn_vec_release(&d->changed);
+    tsn_vec_release(&d->saving);
     tsn_vec_release(&d->dirty);
     tsn_free(d->mark.text);
     free_values(&d->restored_alerts);
     free_values(&d->restored_marks);
     tsn_map_release(&d->written_keys);
-    tsn_map_release(&d->unit_lists);
-    tsn_vec_release(&d->unit_list);
+    tsn_map_release(&d->readers);
+    tsn_detect_release_pasts(d);
+    tsn_detect_release_chunks(d);
     tsn_store_release(&d->store);
     tsn_free(d);
     *detect = NULL;

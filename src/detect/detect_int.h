@@ -2,12 +2,15 @@
  * detect_int: what the files of detect share. See tocsin/detect.h for the picture.
  *
  *   detect.c        the object, apply, counters
- *   ruleset.c       which rule set is in force, its units, switching
+ *   ruleset.c       which rule set is in force, its units
+ *   switch.c        going over to another
+ *   reach.c         which units read a series, how far back
  *   event_time.c    inputs, declarations, unit time, when a step is due
  *   samples.c       writers and their short names, lateness, the minutes of the index
  *   series_store.c  series by id and name, panes, lives of counters
  *   steps.c         one step of one unit: rules, what they write, why an alert ended
  *   state.c         writing the state topic
+ *   chunks.c        long windows in the state topic
  *   takeover.c      reading it back
  */
 #ifndef TOCSIN_DETECT_INT_H
@@ -26,6 +29,11 @@ static inline int64_t tsn_minute_of(int64_t ms)
     return ms / TSN_MINUTE_MS - (ms % TSN_MINUTE_MS < 0);
 }
 
+/* Windows longer than this keep their past in state as chunks, each of CHUNK_MS of event time: part of the
+ * format, for a takeover reads no samples before the last whole chunk. Tests set others. */
+#define TSN_LONG_MS (INT64_C(60) * 60 * 1000)
+#define TSN_CHUNK_MS (INT64_C(30) * 60 * 1000)
+
 struct rule_run;
 
 /* What was counted in an open pane; folded into the total when a step passes its end. */
@@ -38,7 +46,7 @@ struct open_pane {
 struct life {
     tsn_fixed total;
     int64_t birth_ms, last_ms; /* panes; birth TSN_TIME_NONE: not born */
-    bool changed;              /* since the last checkpoint */
+    bool changed;              /* since it was saved */
     bool restored;             /* from state: its refilled panes await their base */
     bool dead;                 /* behind all windows: to be deleted from state */
 };
@@ -48,12 +56,25 @@ struct holder {
     char *group, *rule;
 };
 
-/* What only a series that a rule writes has. */
+/* What only a series has that a rule writes, or that lies in a long window. */
 struct derived {
     uint64_t mark;             /* the rule and step that wrote it last */
     int64_t dirty_ms;          /* earliest sample not in state; TSN_TIME_NONE: none */
     TSN_VEC(int64_t) minutes;  /* minutes that have a record in state */
     TSN_VEC(struct holder) by; /* checkpoint and takeover: the rules that give it; owned */
+    TSN_VEC(int64_t) chunks;   /* numbers of those in state; they rise */
+    bool listed;               /* on the list of series with chunks */
+};
+
+/* A unit that reads a series, and how far before a step its selectors do. */
+struct reader {
+    int64_t reach_ms;
+    uint64_t unit; /* 64 bits: no padding, readers are found by their bytes */
+};
+struct readers {
+    uint32_t count;
+    int64_t longest_ms;
+    struct reader items[];
 };
 
 struct series {
@@ -68,10 +89,9 @@ struct series {
     TSN_VEC(struct open_pane) panes;    /* sorted by pane */
     struct life life;                   /* the current one */
     TSN_VEC(struct life) ended;         /* former ones inside the windows, by birth */
-    const uint32_t *units;              /* indexes of units that read it; shared */
-    uint32_t unit_count;
+    const struct readers *readers; /* by unit; shared; never NULL */
     uint32_t refs;             /* short names of writers that stand for it, rules that write it */
-    struct derived *more;      /* never NULL; of all that are not derived the same, empty */
+    struct derived *more;      /* never NULL; of most the same, empty */
 };
 
 struct series_list {
@@ -86,12 +106,15 @@ struct series_store {
     struct tsn_map by_name; /* metric name → struct series_list */
     struct series_list all;
     struct series_list open; /* deltas: open panes or a ttl to watch */
+    struct series_list chunked; /* in a long window, or with chunks in state */
     struct tsn_plans *plans; /* of the rules in force, over these series */
 };
 
 void tsn_series_forget_holders(struct series *s);
 /* A rule writes it from now on. */
 void tsn_series_derive(struct series *s);
+/* It has chunks, or will have. */
+void tsn_store_list_chunked(struct series_store *store, struct series *s);
 struct series *tsn_store_get(struct series_store *store, struct tsn_u128 id);
 struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labels, enum tsn_sample_kind kind);
 /* Frees every series for which gone() holds. */
@@ -114,20 +137,24 @@ bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta);
 /* Folds panes that end at or before ts_ms and ends counters whose ttl has passed by then. True if
  * its lives changed. */
 bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms);
-/* Takeover: folds the refilled panes of restored lives that ended by ts_ms, and marks their ends. */
-void tsn_series_rebase(struct series *s, int64_t ts_ms, int64_t ttl_ms);
+/* Takeover: folds the refilled panes of restored lives and marks their ends; what was counted since they were saved
+ * stays open. All panes after from_ms were read; what lies before is in chunks or behind the windows. */
+void tsn_series_rebase(struct series *s, int64_t from_ms, int64_t needless_ms, int64_t ttl_ms);
 void tsn_series_trim(struct series *s, int64_t before_ms);
+/* The same, to the last sample: what lies at or before it is gone. */
+void tsn_series_cut(struct series *s, int64_t before_ms);
 /* Makes place for `more` samples: drops those at or before before_ms first, grows by little. */
 void tsn_series_room(struct series *s, size_t more, int64_t before_ms);
 /* Newest sample at or before ts within the lookback, not stale. */
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms);
 
 /* Storage view for an evaluator: all series of the partition, or only its own shard's; nothing at
- * or before floor_ms. */
+ * or before floor_ms, and of each series no more than the units that read it may see. */
 struct store_view {
     struct series_store *store;
     bool own_only;
     int64_t floor_ms;
+    const struct tsn_detect *detect;
 };
 void tsn_store_select(void *self, const struct tsn_matcher *matchers, size_t count, int64_t from_ms,
                       int64_t to_ms, struct tsn_series_list *out);
@@ -166,6 +193,17 @@ struct group_run {
     TSN_VEC(struct series *) orphans; /* written by rules that a switch took away: end at the next step */
 };
 
+/* A selector of a unit. */
+struct unit_selector {
+    const struct tsn_matcher *matchers; /* borrowed from the set */
+    size_t matcher_count;
+    int64_t reach_ms; /* how far before a step it reads, at least the lookback */
+};
+struct unit_selectors {
+    struct unit_selector *items;
+    size_t len, cap;
+};
+
 /* Groups that step together, with one clock. */
 struct unit {
     char *name; /* file;group of its first group */
@@ -176,10 +214,26 @@ struct unit {
     int64_t time_ms, last_step_ms; /* TSN_TIME_NONE */
     int64_t start_ms; /* the first step is there or just after: where time first stood, or an earlier sample */
     int64_t window_ms; /* longest reach back of its selectors, at least the lookback */
+    int64_t short_ms;  /* the longest that is not long */
+    int64_t query_offset_ms; /* greatest of its groups */
     int64_t warm_until_ms;
-    bool any_selector;
-    struct tsn_routes routes; /* its selectors */
+    struct unit_selectors selectors;
     bool *fed_by;             /* per input topic: can feed a selector */
+};
+
+/* Units and their selectors by metric name. */
+struct unit_index {
+    struct unit *units; /* borrowed */
+    uint32_t count;
+    struct tsn_map by_metric;
+    TSN_VEC(struct reader) found; /* the last answer */
+};
+
+/* A set that was in force, where its units stood at the switch: what they did not keep is unseen. */
+struct past {
+    int64_t number, latest_ms;
+    int64_t *steps_ms; /* by unit */
+    uint32_t count;
 };
 
 struct rule_version {
@@ -222,10 +276,10 @@ struct tsn_detect {
     struct unit *units;
     uint32_t unit_count;
     bool alerts_read; /* some selector can read ALERTS or ALERTS_FOR_STATE */
-    int64_t floor_ms; /* what lies at or before it is forgotten: raised by switches, saved */
-    int64_t needless_ms; /* what lies at or before it no unit reads, as of the last step */
-    struct tsn_map unit_lists;     /* lists of units that read a series → the list */
-    TSN_VEC(uint32_t) unit_list;   /* scratch */
+    int64_t floor_ms; /* what lies at or before it is forgotten: raised by too many switches, saved */
+    TSN_VEC(struct past) pasts;
+    struct unit_index index_of_units;
+    struct tsn_map readers; /* struct readers by their bytes: many series have the same */
     uint64_t step_mark;
     uint64_t trimmed_at; /* steps at the last trim */
     struct mark mark;
@@ -233,25 +287,56 @@ struct tsn_detect {
     TSN_VEC(int64_t) index_gone;         /* minutes to delete from state */
     TSN_VEC(struct series *) changed;    /* counters to save */
     TSN_VEC(struct series *) dirty;      /* derived series to save */
+    TSN_VEC(struct series *) saving;     /* of those: what is being saved */
+    int64_t counted_ms, counting_ms;     /* counters in state are as of then, at least; of those being saved */
+    int64_t chunked_ms, chunking_ms;     /* chunks in state reach to there; … the walk under way */
+    size_t chunk_at;                     /* where it stands in the list */
     uint64_t derived_trimmed_at;         /* steps when derived minutes were last looked through */
     int64_t refill_from, refill_until;   /* [from, until) fills windows; below from: names only */
+    int64_t refill_ms;                   /* every sample after it is in there */
     struct tsn_map restored_alerts;      /* key → owned text, until the refill ends */
     struct tsn_map restored_marks;       /* "checkpoint" and index minutes → owned text */
+    struct tsn_map restored_chunks;      /* key → struct tsn_buf, until restore_done */
     struct tsn_map written_keys; /* alert state keys alive in the topic → hash of the value */
     struct tsn_detect_stats stats;
 };
 
 /* ruleset.c */
-void tsn_detect_maybe_switch(struct tsn_detect *d, struct tsn_detect_output *out);
 /* Takeover: set `number` in force, without a past. False if it is not known. */
 bool tsn_detect_install_set(struct tsn_detect *d, int64_t number);
 void tsn_detect_attach_series(struct tsn_detect *d, struct series *s);
 void tsn_detect_release_set(struct tsn_detect *d);
+/* Units and groups of d->set, without a past; the former ones are the caller's. */
+void tsn_detect_build(struct tsn_detect *d);
+/* Plans of the set in force; series are attached to it. */
+void tsn_detect_attach_all(struct tsn_detect *d);
+/* Units of a set that is known, as build makes them. The caller frees units and index. */
+bool tsn_detect_units_of(struct tsn_detect *d, int64_t number, struct unit_index *index);
+bool tsn_detect_same_rule(const struct tsn_rule *a, const struct tsn_rule *b);
+void tsn_detect_free_rule(struct rule_run *run);
+void tsn_detect_free_groups(const struct tsn_rule_set *set, struct group_run *groups);
+void tsn_detect_free_units(struct unit *units, uint32_t count);
+
+/* switch.c */
+void tsn_detect_maybe_switch(struct tsn_detect *d, struct tsn_detect_output *out);
 void tsn_detect_emit(struct tsn_detect *d, const struct tsn_group *group, const struct tsn_rule *rule,
                      const struct tsn_alert_change *change, enum tsn_end_reason reason, int64_t step_ms, bool warming,
                      struct tsn_detect_output *out);
+void tsn_detect_release_pasts(struct tsn_detect *d);
+
+/* reach.c */
+/* Appends the selectors of a group; true if one may read ALERTS or ALERTS_FOR_STATE. */
+bool tsn_detect_selectors_of(const struct tsn_group *group, int64_t lookback_ms, struct unit_selectors *out);
+void tsn_detect_index_units(struct unit_index *index);
+void tsn_detect_index_release(struct unit_index *index);
+/* Into index->found, by unit. */
+void tsn_detect_find_readers(struct unit_index *index, const struct series *s);
 /* What lies at or before it no unit will read again under the set in force. TSN_TIME_NONE: keep all. */
-int64_t tsn_detect_needless_ms(const struct tsn_detect *d);
+int64_t tsn_detect_needless_of(const struct tsn_detect *d, const struct series *s);
+/* A takeover need not read samples at or before it. TSN_TIME_NONE: it needs all there are. */
+int64_t tsn_detect_refill_ms(const struct tsn_detect *d);
+/* Takes away what former sets had not kept. */
+void tsn_detect_apply_floors(struct tsn_detect *d);
 
 /* event_time.c */
 void tsn_detect_take_inputs(struct tsn_detect *d, const struct tsn_batch *b);
@@ -284,7 +369,18 @@ void tsn_detect_run_steps(struct tsn_detect *d, struct tsn_detect_output *out);
 /* A rule no longer gives the series: a stale marker, unless the time has a sample already. */
 void tsn_detect_let_go(struct tsn_detect *d, struct series *s, int64_t ts_ms);
 
+/* chunks.c */
+void tsn_detect_save_chunks(struct tsn_detect *d, struct tsn_detect_output *out);
+enum tsn_err tsn_detect_keep_chunk(struct tsn_detect *d, const char *key, size_t key_len, const char *value,
+                                   size_t value_len, struct tsn_error *error);
+/* The chunks kept so far become samples. */
+enum tsn_err tsn_detect_load_chunks(struct tsn_detect *d, struct tsn_error *error);
+void tsn_detect_release_chunks(struct tsn_detect *d);
+/* Minutes of a derived series whose end lies at or before ms leave state; `all` but the latest. */
+void tsn_detect_drop_minutes(struct series *s, int64_t ms, bool all, struct tsn_detect_output *out);
+
 /* state.c, takeover.c */
+void tsn_detect_push_record(struct tsn_detect_output *out, struct tsn_buf *key, struct tsn_buf *value);
 char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset);
 void tsn_detect_refilled(struct tsn_detect *d);
 

@@ -193,9 +193,9 @@ int64_t tsn_detect_horizon(const struct tsn_detect *d, const struct series *s)
 {
     int64_t last_ms = TSN_TIME_NONE;
 
-    for (uint32_t i = 0; i < s->unit_count; i++)
-        if (d->units[s->units[i]].last_step_ms > last_ms)
-            last_ms = d->units[s->units[i]].last_step_ms;
+    for (uint32_t i = 0; i < s->readers->count; i++)
+        if (d->units[s->readers->items[i].unit].last_step_ms > last_ms)
+            last_ms = d->units[s->readers->items[i].unit].last_step_ms;
     return last_ms;
 }
 
@@ -225,8 +225,8 @@ static void note_minute(struct tsn_detect *d, int64_t ts_ms)
 
 static void note_sample(struct tsn_detect *d, const struct series *s, int64_t ts_ms)
 {
-    for (uint32_t i = 0; i < s->unit_count; i++) {
-        struct unit *unit = &d->units[s->units[i]];
+    for (uint32_t i = 0; i < s->readers->count; i++) {
+        struct unit *unit = &d->units[s->readers->items[i].unit];
 
         if (unit->start_ms == TSN_TIME_NONE || ts_ms < unit->start_ms)
             unit->start_ms = ts_ms;
@@ -248,7 +248,7 @@ static struct series *wanted(struct tsn_detect *d, struct writer *w, uint32_t re
     struct series **slot = ref_slot(w, ref, false);
 
     if (slot && *slot)
-        return *slot != &nobody && (*slot)->unit_count ? *slot : NULL;
+        return *slot != &nobody && (*slot)->readers->count ? *slot : NULL;
     d->stats.unknown_refs++;
     return NULL;
 }
@@ -264,7 +264,8 @@ static void take_point(struct tsn_detect *d, struct writer *w, const struct tsn_
         d->stats.late_dropped++;
         return;
     }
-    tsn_series_room(s, 1, d->needless_ms);
+    if (s->samples.len == s->samples.cap)
+        tsn_series_room(s, 1, tsn_detect_needless_of(d, s));
     tsn_series_insert(s, p->ts_ms, p->value);
     note_sample(d, s, p->ts_ms);
 }
@@ -321,7 +322,7 @@ void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_
     while (ready < s->panes.len && s->panes.items[ready].pane_ms + TSN_PANE_MS <= ts_ms)
         ready++;
     if (ready)
-        tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), d->needless_ms);
+        tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), tsn_detect_needless_of(d, s));
     if (!tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
         return;
     tsn_store_touch(&d->store, s);
@@ -362,7 +363,8 @@ static bool forgettable(const struct series *s, void *arg)
 {
     TSN_UNUSED(arg);
     return !s->samples.len && !s->panes.len && s->life.birth_ms == TSN_TIME_NONE && !s->ended.len && !s->refs &&
-           !s->queued && !s->more->minutes.len && s->more->dirty_ms == TSN_TIME_NONE;
+           !s->queued && !s->more->minutes.len && s->more->dirty_ms == TSN_TIME_NONE &&
+           !s->more->chunks.len;
 }
 
 static void trim_index(struct tsn_detect *d, int64_t needless_ms)
@@ -383,16 +385,17 @@ static void trim_index(struct tsn_detect *d, int64_t needless_ms)
 
 void tsn_detect_trim(struct tsn_detect *d)
 {
-    int64_t needless_ms = tsn_detect_needless_ms(d);
-
-    if (d->refill_until || needless_ms == TSN_TIME_NONE || d->stats.steps < d->trimmed_at + TRIM_STEPS)
+    if (d->refill_until || d->stats.steps < d->trimmed_at + TRIM_STEPS)
         return;
     d->trimmed_at = d->stats.steps;
     for (size_t i = 0; i < d->store.all.len; i++) {
-        tsn_series_trim(d->store.all.items[i], needless_ms);
-        trim_lives(d, d->store.all.items[i], needless_ms);
+        struct series *s = d->store.all.items[i];
+        int64_t needless_ms = tsn_detect_needless_of(d, s);
+
+        tsn_series_trim(s, needless_ms);
+        trim_lives(d, s, needless_ms);
     }
-    trim_index(d, needless_ms);
+    trim_index(d, tsn_detect_refill_ms(d));
     tsn_store_sweep(&d->store, forgettable, NULL);
     d->stats.series = d->store.all.len;
 }

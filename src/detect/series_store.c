@@ -16,26 +16,41 @@ void tsn_store_init(struct series_store *store)
     tsn_map_init(&store->by_name);
 }
 
+/* Of most series; never written to. */
+static struct derived not_derived = { .dirty_ms = TSN_TIME_NONE };
+static const struct readers no_readers;
+
 void tsn_series_forget_holders(struct series *s)
 {
     for (size_t i = 0; i < s->more->by.len; i++) {
         tsn_free(s->more->by.items[i].group);
         tsn_free(s->more->by.items[i].rule);
     }
-    if (s->derived)
+    if (s->more != &not_derived)
         tsn_vec_release(&s->more->by);
 }
 
-/* Of series that no rule writes; never written to. */
-static struct derived not_derived = { .dirty_ms = TSN_TIME_NONE };
+static void own_more(struct series *s)
+{
+    if (s->more != &not_derived)
+        return;
+    s->more = tsn_calloc(1, sizeof *s->more);
+    s->more->dirty_ms = TSN_TIME_NONE;
+}
 
 void tsn_series_derive(struct series *s)
 {
-    if (s->derived)
-        return;
     s->derived = true;
-    s->more = tsn_calloc(1, sizeof *s->more);
-    s->more->dirty_ms = TSN_TIME_NONE;
+    own_more(s);
+}
+
+void tsn_store_list_chunked(struct series_store *store, struct series *s)
+{
+    own_more(s);
+    if (s->more->listed)
+        return;
+    s->more->listed = true;
+    tsn_vec_push(&store->chunked, s);
 }
 
 void tsn_store_set_plans(struct series_store *store, struct tsn_plans *plans)
@@ -69,8 +84,9 @@ static void series_free(struct series_store *store, struct series *s)
     tsn_vec_release(&s->samples);
     tsn_vec_release(&s->panes);
     tsn_vec_release(&s->ended);
-    if (s->derived) {
+    if (s->more != &not_derived) {
         tsn_vec_release(&s->more->minutes);
+        tsn_vec_release(&s->more->chunks);
         tsn_free(s->more);
     }
     tsn_free(s);
@@ -91,6 +107,7 @@ void tsn_store_release(struct series_store *store)
     tsn_free(store->by_id);
     tsn_free(store->all.items);
     tsn_free(store->open.items);
+    tsn_free(store->chunked.items);
 }
 
 /* Where the id stands, or the free place where it would; the table has one. */
@@ -137,6 +154,7 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
     s->labels = tsn_labels_ref(labels);
     s->kind = kind;
     s->more = &not_derived;
+    s->readers = &no_readers;
     s->life.birth_ms = s->life.last_ms = TSN_TIME_NONE;
     if ((store->all.len + 1) * 3 > (size_t)store->by_id_cap * 2)
         rebuild_ids(store, store->all.len + 1);
@@ -174,6 +192,7 @@ void tsn_store_sweep(struct series_store *store, bool (*gone)(const struct serie
         tsn_map_del(&store->by_name, tsn_map_entry_key(e), e->key_len);
     }
     list_sweep(&store->open, gone, arg);
+    list_sweep(&store->chunked, gone, arg);
     for (size_t i = 0; i < store->all.len; i++) {
         struct series *s = store->all.items[i];
 
@@ -288,8 +307,9 @@ static bool end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
     return true;
 }
 
-/* Adds one pane to the current life; `birth` puts the zero, so that a first burst is an increase. */
-static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane)
+/* Adds one pane to the current life; its birth puts the zero, so that a first burst is an increase. A total at or before
+ * unsure_ms is not shown. */
+static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane, int64_t unsure_ms)
 {
     if (life->birth_ms == TSN_TIME_NONE) {
         life->birth_ms = pane->pane_ms;
@@ -297,7 +317,8 @@ static void fold_pane(struct series *s, struct life *life, const struct open_pan
     }
     (void)tsn_fixed_add(&life->total, pane->delta); /* saturates: 2^63 events in a series */
     life->last_ms = pane->pane_ms;
-    tsn_series_insert(s, pane->pane_ms + TSN_PANE_MS, tsn_fixed_to_double(life->total));
+    if (pane->pane_ms + TSN_PANE_MS > unsure_ms)
+        tsn_series_insert(s, pane->pane_ms + TSN_PANE_MS, tsn_fixed_to_double(life->total));
 }
 
 static void drop_panes(struct series *s, size_t count)
@@ -315,15 +336,15 @@ bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms)
 
     for (; done < s->panes.len && s->panes.items[done].pane_ms + TSN_PANE_MS <= ts_ms; done++) {
         (void)end_if_due(s, s->panes.items[done].pane_ms, ttl_ms);
-        fold_pane(s, &s->life, &s->panes.items[done]);
+        fold_pane(s, &s->life, &s->panes.items[done], TSN_TIME_NONE);
         s->life.changed = changed = true;
     }
     drop_panes(s, done);
     return end_if_due(s, ts_ms, ttl_ms) || changed;
 }
 
-/* The total before the first refilled pane of a life is its total less what was read back. */
-static void rebase_life(struct series *s, struct life *life)
+/* The total before the first refilled pane of a life is its total less what was read back. At or before from_ms not all was. */
+static void rebase_life(struct series *s, struct life *life, int64_t from_ms)
 {
     tsn_fixed read = 0;
     int64_t last_ms = life->last_ms;
@@ -335,23 +356,28 @@ static void rebase_life(struct series *s, struct life *life)
     insert_birth(s, life->birth_ms);
     for (size_t i = 0; i < s->panes.len; i++)
         if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
-            fold_pane(s, life, &s->panes.items[i]);
+            fold_pane(s, life, &s->panes.items[i], from_ms);
     life->last_ms = last_ms;
     life->restored = false;
 }
 
-void tsn_series_rebase(struct series *s, int64_t ts_ms, int64_t ttl_ms)
+void tsn_series_rebase(struct series *s, int64_t from_ms, int64_t needless_ms, int64_t ttl_ms)
 {
+    int64_t known_ms = s->life.birth_ms != TSN_TIME_NONE ? s->life.last_ms
+                       : s->ended.len                     ? s->ended.items[s->ended.len - 1].last_ms
+                                                          : needless_ms;
+    bool any = s->life.birth_ms != TSN_TIME_NONE || s->ended.len;
     size_t done = 0;
 
     for (size_t i = 0; i < s->ended.len; i++) {
-        rebase_life(s, &s->ended.items[i]);
+        rebase_life(s, &s->ended.items[i], from_ms);
         tsn_series_insert(s, s->ended.items[i].last_ms + TSN_PANE_MS + ttl_ms, tsn_stale());
     }
     if (s->life.birth_ms != TSN_TIME_NONE)
-        rebase_life(s, &s->life);
-    while (done < s->panes.len && s->panes.items[done].pane_ms + TSN_PANE_MS <= ts_ms)
-        done++; /* of no life that is kept: behind every window */
+        rebase_life(s, &s->life, from_ms);
+    while (done < s->panes.len && (any ? s->panes.items[done].pane_ms <= known_ms
+                                       : s->panes.items[done].pane_ms + TSN_PANE_MS + ttl_ms <= known_ms))
+        done++; /* folded, or of a life that lies behind its windows */
     drop_panes(s, done);
 }
 
@@ -370,6 +396,11 @@ void tsn_series_trim(struct series *s, int64_t before_ms)
 
     if (old >= 64 || old * 2 >= s->samples.len) /* moving few is not worth the copy */
         drop_oldest(s, old);
+}
+
+void tsn_series_cut(struct series *s, int64_t before_ms)
+{
+    drop_oldest(s, upper_bound(s, before_ms));
 }
 
 /* Most series hold a window's samples and no more: little slack. */
@@ -416,11 +447,13 @@ static void select_from(struct series_list *list, const struct store_view *view,
     for (size_t i = 0; i < list->len; i++) {
         struct series *s = list->items[i];
         struct tsn_series_view item;
+        int64_t needless_ms;
         size_t first, end;
 
         if ((view->own_only && !s->own) || !s->samples.len || !tsn_matchers_match(matchers, count, s->labels))
             continue;
-        first = from_ms == TSN_TIME_NONE ? 0 : upper_bound(s, from_ms);
+        needless_ms = view->detect ? tsn_detect_needless_of(view->detect, s) : TSN_TIME_NONE;
+        first = upper_bound(s, from_ms > needless_ms ? from_ms : needless_ms);
         end = upper_bound(s, to_ms);
         if (first == end)
             continue;

@@ -5,7 +5,9 @@
  *   index/<event minute>            a mark: a place in `samples` at or before the first sample of the
  *                                   minute, where its names begin, and the time state there
  *   alert/<file;group>/<rule>/<id>  one alert instance; <rule> is name, hash of labels, place among equals
- *   counter/<id>/<birth>            one life of a counter: total, last pane
+ *   counter/<id>/<birth>            one life of a counter: total, last pane; as of "counted" in the checkpoint or later,
+ *                                   for what was counted since is read back
+ *   chunk/<id>/<n>                  samples of a long window (chunks.c); binary
  *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules
  *
  * The time state is all that decides which samples are late and which steps have run: inputs with
@@ -19,7 +21,7 @@
 
 #include <string.h>
 
-static void push_record(struct tsn_detect_output *out, struct tsn_buf *key, struct tsn_buf *value)
+void tsn_detect_push_record(struct tsn_detect_output *out, struct tsn_buf *key, struct tsn_buf *value)
 {
     struct tsn_state_record record = { tsn_buf_take(key, NULL), NULL, 0 };
 
@@ -70,6 +72,24 @@ static void put_topic(struct tsn_buf *out, const struct input_topic *topic)
     tsn_buf_puts(out, "]}");
 }
 
+static void put_pasts(struct tsn_buf *out, const struct tsn_detect *d)
+{
+    tsn_buf_puts(out, ",\"pasts\":[");
+    for (size_t p = 0; p < d->pasts.len; p++) {
+        const struct past *past = &d->pasts.items[p];
+
+        tsn_buf_printf(out, "%s[%lld,", p ? "," : "", (long long)past->number);
+        put_time(out, past->latest_ms);
+        tsn_buf_puts(out, ",[");
+        for (uint32_t u = 0; u < past->count; u++) {
+            tsn_buf_puts(out, u ? "," : "");
+            put_time(out, past->steps_ms[u]);
+        }
+        tsn_buf_puts(out, "]]");
+    }
+    tsn_buf_putc(out, ']');
+}
+
 char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
 {
     struct tsn_buf out = TSN_BUF_INIT;
@@ -78,6 +98,11 @@ char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
                    TSN_FORMAT_VERSION, (long long)offset, (long long)tsn_detect_announced_from(d, offset),
                    (long long)d->set_number);
     put_time(&out, d->floor_ms);
+    put_pasts(&out, d);
+    tsn_buf_puts(&out, ",\"chunked\":");
+    put_time(&out, d->chunked_ms);
+    tsn_buf_puts(&out, ",\"counted\":");
+    put_time(&out, d->counted_ms);
     tsn_buf_puts(&out, ",\"topics\":[");
     for (size_t t = 0; t < d->topics.len; t++) {
         tsn_buf_puts(&out, t ? "," : "");
@@ -143,7 +168,7 @@ static void save_alert(struct tsn_detect *d, const struct rule_run *run, const s
     was = tsn_map_upsert(&d->written_keys, key.data, key.len, NULL);
     if ((uint64_t)(uintptr_t)*was != hash) {
         *was = (void *)(uintptr_t)hash;
-        push_record(out, &key, &value);
+        tsn_detect_push_record(out, &key, &value);
     }
     tsn_buf_release(&key);
     tsn_buf_release(&value);
@@ -168,7 +193,7 @@ static void save_alerts(struct tsn_detect *d, struct tsn_detect_output *out)
             continue;
         tsn_buf_append(&key, tsn_map_entry_key(e), e->key_len);
         tsn_map_del(&d->written_keys, key.data, key.len);
-        push_record(out, &key, NULL);
+        tsn_detect_push_record(out, &key, NULL);
     }
     tsn_map_release(&alive);
 }
@@ -186,7 +211,7 @@ static void save_life(const struct series *s, struct life *life, bool ended, str
     tsn_u128_hex(s->labels->id, hex);
     tsn_buf_printf(&key, "counter/%s/%lld", hex, (long long)life->birth_ms);
     if (life->dead) {
-        push_record(out, &key, NULL);
+        tsn_detect_push_record(out, &key, NULL);
         return;
     }
     tsn_buf_printf(&value, "{\"format\":%d,\"total\":\"%016llx%016llx\",\"last\":%lld,\"ended\":%s,\"labels\":",
@@ -194,26 +219,61 @@ static void save_life(const struct series *s, struct life *life, bool ended, str
                    (long long)life->last_ms, ended ? "true" : "false");
     tsn_labels_json(&value, s->labels);
     tsn_buf_putc(&value, '}');
-    push_record(out, &key, &value);
+    tsn_detect_push_record(out, &key, &value);
 }
 
+static void save_lives(struct series *s, struct tsn_detect_output *out)
+{
+    size_t kept = 0;
+
+    s->queued = false;
+    for (size_t k = 0; k < s->ended.len; k++) {
+        save_life(s, &s->ended.items[k], true, out);
+        if (!s->ended.items[k].dead)
+            s->ended.items[kept++] = s->ended.items[k];
+    }
+    s->ended.len = kept;
+    if (s->life.birth_ms != TSN_TIME_NONE)
+        save_life(s, &s->life, false, out);
+}
+
+/* What every unit has stepped past: all that counts up to there is in lives, not in open panes. */
+static int64_t stepped_ms(const struct tsn_detect *d)
+{
+    int64_t least_ms = INT64_MAX;
+
+    for (uint32_t u = 0; u < d->unit_count; u++) {
+        const struct unit *unit = &d->units[u];
+        int64_t ms = unit->last_step_ms != TSN_TIME_NONE ? unit->last_step_ms
+                     : unit->start_ms != TSN_TIME_NONE  ? unit->start_ms - 1
+                                                        : INT64_MAX;
+
+        if (unit->here && ms < least_ms)
+            least_ms = ms;
+    }
+    return least_ms == INT64_MAX ? TSN_TIME_NONE : least_ms;
+}
+
+/* A counter changes at every step; its record is written once a lookback of event time, for what came since lies in
+ * the stretch of samples that a takeover reads in any case. So many records a transaction, the rest in the next. */
 static void save_counters(struct tsn_detect *d, struct tsn_detect_output *out)
 {
-    for (size_t i = 0; i < d->changed.len; i++) {
-        struct series *s = d->changed.items[i];
-        size_t kept = 0;
+    enum { RECORDS = 20000 };
+    int64_t now_ms = stepped_ms(d);
 
-        s->queued = false;
-        for (size_t k = 0; k < s->ended.len; k++) {
-            save_life(s, &s->ended.items[k], true, out);
-            if (!s->ended.items[k].dead)
-                s->ended.items[kept++] = s->ended.items[k];
-        }
-        s->ended.len = kept;
-        if (s->life.birth_ms != TSN_TIME_NONE)
-            save_life(s, &s->life, false, out);
+    if (!d->saving.len) {
+        if (now_ms == TSN_TIME_NONE || (d->counted_ms != TSN_TIME_NONE && now_ms - d->counted_ms < d->opt.lookback_ms &&
+                                        now_ms >= d->counted_ms))
+            return;
+        d->counting_ms = now_ms;
+        for (size_t i = d->changed.len; i-- > 0;)
+            tsn_vec_push(&d->saving, d->changed.items[i]);
+        d->changed.len = 0;
     }
-    d->changed.len = 0;
+    for (size_t n = 0; d->saving.len && n < RECORDS; n++)
+        save_lives(tsn_vec_pop(&d->saving), out);
+    if (!d->saving.len)
+        d->counted_ms = d->counting_ms;
 }
 
 /* ---- derived series ----------------------------------------------------------------------- */
@@ -279,21 +339,21 @@ static size_t save_minute(struct series *s, size_t first, struct tsn_detect_outp
         tsn_buf_printf(&value, "%s[%lld,\"%016llx\"]", i > first ? "," : "", (long long)s->samples.items[i].ts_ms,
                        (unsigned long long)tsn_double_bits(s->samples.items[i].value));
     tsn_buf_puts(&value, "]}");
-    push_record(out, &key, &value);
+    tsn_detect_push_record(out, &key, &value);
     if (!s->more->minutes.len || s->more->minutes.items[s->more->minutes.len - 1] < minute)
         tsn_vec_push(&s->more->minutes, minute);
     return i;
 }
 
-static void drop_minutes(struct series *s, int64_t needless_ms, struct tsn_detect_output *out)
+void tsn_detect_drop_minutes(struct series *s, int64_t ms, bool all, struct tsn_detect_output *out)
 {
-    size_t gone = 0;
+    size_t gone = 0, most = s->more->minutes.len - (!all && s->more->minutes.len);
 
-    while (gone < s->more->minutes.len && (s->more->minutes.items[gone] + 1) * TSN_MINUTE_MS <= needless_ms) {
+    while (gone < most && (s->more->minutes.items[gone] + 1) * TSN_MINUTE_MS <= ms) {
         struct tsn_buf key = TSN_BUF_INIT;
 
         derived_key(&key, s, s->more->minutes.items[gone++]);
-        push_record(out, &key, NULL);
+        tsn_detect_push_record(out, &key, NULL);
     }
     if (!gone)
         return;
@@ -303,8 +363,6 @@ static void drop_minutes(struct series *s, int64_t needless_ms, struct tsn_detec
 
 static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
 {
-    int64_t needless_ms = tsn_detect_needless_ms(d);
-
     note_holders(d);
     for (size_t i = 0; i < d->dirty.len; i++) {
         struct series *s = d->dirty.items[i];
@@ -318,12 +376,12 @@ static void save_derived(struct tsn_detect *d, struct tsn_detect_output *out)
         tsn_series_forget_holders(s);
     }
     d->dirty.len = 0;
-    if (needless_ms == TSN_TIME_NONE || d->derived_trimmed_at == d->trimmed_at)
+    if (d->derived_trimmed_at == d->trimmed_at)
         return;
     d->derived_trimmed_at = d->trimmed_at;
     for (size_t i = 0; i < d->store.all.len; i++)
         if (d->store.all.items[i]->more->minutes.len)
-            drop_minutes(d->store.all.items[i], needless_ms, out);
+            tsn_detect_drop_minutes(d->store.all.items[i], tsn_detect_needless_of(d, d->store.all.items[i]), true, out);
 }
 
 /* ---- index, checkpoint -------------------------------------------------------------------- */
@@ -334,7 +392,7 @@ static void save_index(struct tsn_detect *d, struct tsn_detect_output *out)
 
     for (size_t i = 0; i < d->index_gone.len; i++) {
         tsn_buf_printf(&key, "index/%lld", (long long)d->index_gone.items[i]);
-        push_record(out, &key, NULL);
+        tsn_detect_push_record(out, &key, NULL);
     }
     d->index_gone.len = 0;
     for (size_t i = 0; i < d->index.len; i++) {
@@ -345,7 +403,7 @@ static void save_index(struct tsn_detect *d, struct tsn_detect_output *out)
         entry->written = true;
         tsn_buf_printf(&key, "index/%lld", (long long)entry->minute);
         tsn_buf_puts(&value, entry->text);
-        push_record(out, &key, &value);
+        tsn_detect_push_record(out, &key, &value);
     }
 }
 
@@ -361,10 +419,11 @@ void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn
     save_alerts(d, out);
     save_counters(d, out);
     save_derived(d, out);
+    tsn_detect_save_chunks(d, out);
     save_index(d, out);
     text = tsn_detect_time_state(d, next_offset);
     tsn_buf_puts(&key, "checkpoint");
     tsn_buf_puts(&value, text);
     tsn_free(text);
-    push_record(out, &key, &value);
+    tsn_detect_push_record(out, &key, &value);
 }

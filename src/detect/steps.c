@@ -54,8 +54,8 @@ static bool any_live(const struct tsn_expr *e, void *arg)
 /* Only these are complete up to a step of the unit: what other inputs bring may have come by then or not. */
 static bool unit_reads(const struct unit *unit, const struct tsn_labels *series)
 {
-    for (size_t i = 0; i < unit->routes.len; i++)
-        if (tsn_matchers_match(unit->routes.items[i].matchers, unit->routes.items[i].matcher_count, series))
+    for (size_t i = 0; i < unit->selectors.len; i++)
+        if (tsn_matchers_match(unit->selectors.items[i].matchers, unit->selectors.items[i].matcher_count, series))
             return true;
     return false;
 }
@@ -63,7 +63,7 @@ static bool unit_reads(const struct unit *unit, const struct tsn_labels *series)
 static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *unit, const struct tsn_rule *rule,
                                       const struct tsn_labels *alert, int64_t step_ms)
 {
-    struct liveness look = { d, { &d->store, unit->place < 0, d->floor_ms }, alert, step_ms, false };
+    struct liveness look = { d, { &d->store, unit->place < 0, d->floor_ms, d }, alert, step_ms, false };
     const char *shard = tsn_labels_get(alert, d->opt.shard_label);
 
     tsn_expr_walk(rule->query->root, any_live, &look);
@@ -84,7 +84,8 @@ static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *u
 
 static bool write_derived(struct tsn_detect *d, struct series *s, int64_t ts_ms, double value)
 {
-    tsn_series_room(s, 1, d->needless_ms);
+    if (s->samples.len == s->samples.cap)
+        tsn_series_room(s, 1, tsn_detect_needless_of(d, s));
     if (!tsn_series_append(s, ts_ms, value))
         return false;
     tsn_store_touch(&d->store, s);
@@ -285,7 +286,7 @@ static void apply_record(struct tsn_detect *d, const struct rule_step *step, con
 
 static void run_rule(struct tsn_detect *d, const struct rule_step *step, struct tsn_detect_output *out)
 {
-    struct store_view view = { &d->store, step->unit->place < 0, d->floor_ms };
+    struct store_view view = { &d->store, step->unit->place < 0, d->floor_ms, d };
     struct query_env query = { d, { tsn_store_select, &view }, step->at_ms };
     struct rule_run *run = step->run;
     struct tsn_result result;
@@ -312,8 +313,8 @@ static void run_rule(struct tsn_detect *d, const struct rule_step *step, struct 
 
 static bool reads(const struct series *s, uint32_t unit)
 {
-    for (uint32_t i = 0; i < s->unit_count; i++)
-        if (s->units[i] == unit)
+    for (uint32_t i = 0; i < s->readers->count; i++)
+        if (s->readers->items[i].unit == unit)
             return true;
     return false;
 }
@@ -387,7 +388,6 @@ void tsn_detect_run_steps(struct tsn_detect *d, struct tsn_detect_output *out)
         if (first == UINT32_MAX)
             break;
         step_unit(d, first, when_ms, out);
-        d->needless_ms = d->refill_until ? TSN_TIME_NONE : tsn_detect_needless_ms(d);
         tsn_detect_trim(d);
     }
 }

@@ -241,9 +241,12 @@ static void keep_text(struct tsn_map *map, const char *key, size_t key_len, cons
 enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t key_len, const char *value,
                                 size_t value_len, struct tsn_error *error)
 {
-    json_t *root = value ? json_loadb(value, value_len, 0, NULL) : NULL;
+    json_t *root;
     enum tsn_err err = TSN_OK;
 
+    if (has_kind(key, key_len, "chunk/"))
+        return tsn_detect_keep_chunk(d, key, key_len, value, value_len, error);
+    root = value ? json_loadb(value, value_len, 0, NULL) : NULL;
     if (value && !json_is_object(root)) {
         json_decref(root);
         return tsn_error_set(error, TSN_ERR_INVALID, "state key %.*s: the value is no JSON object", (int)key_len, key);
@@ -318,6 +321,23 @@ static void load_units(struct tsn_detect *d, const json_t *units)
     }
 }
 
+static void load_pasts(struct tsn_detect *d, const json_t *pasts)
+{
+    size_t i, u;
+    json_t *row, *step;
+
+    tsn_detect_release_pasts(d);
+    json_array_foreach(pasts, i, row) {
+        const json_t *steps = json_array_get(row, 2);
+        struct past past = { json_integer_value(json_array_get(row, 0)), time_of(json_array_get(row, 1)),
+                             tsn_calloc(json_array_size(steps), sizeof(int64_t)), (uint32_t)json_array_size(steps) };
+
+        json_array_foreach(steps, u, step)
+            past.steps_ms[u] = time_of(step);
+        tsn_vec_push(&d->pasts, past);
+    }
+}
+
 /* Everything that decides about time, as it stood before a mark's offset. */
 static enum tsn_err load_time_state(struct tsn_detect *d, const json_t *root, struct tsn_error *error)
 {
@@ -334,6 +354,7 @@ static enum tsn_err load_time_state(struct tsn_detect *d, const json_t *root, st
     tsn_detect_feeds(d);
     load_units(d, json_object_get(root, "units"));
     d->floor_ms = member(root, "floor");
+    load_pasts(d, json_object_get(root, "pasts"));
     return TSN_OK;
 }
 
@@ -371,11 +392,14 @@ static enum tsn_err restore_index(struct tsn_detect *d, struct tsn_error *error)
 }
 
 /* The earliest mark of a minute that some window still reads; the checkpoint itself if there is none. */
-static const char *choose_mark(const struct tsn_detect *d, const char *checkpoint)
+static const char *choose_mark(struct tsn_detect *d, const char *checkpoint)
 {
-    int64_t needless_ms = tsn_detect_needless_ms(d), least = INT64_MAX;
+    int64_t needless_ms = tsn_detect_refill_ms(d), least = INT64_MAX;
     const char *best = checkpoint;
 
+    d->refill_ms = needless_ms;
+    if (d->index.len && d->index.items[0].minute * TSN_MINUTE_MS > needless_ms)
+        d->refill_ms = d->index.items[0].minute * TSN_MINUTE_MS; /* a former set's windows were shorter */
     for (size_t i = 0; i < d->index.len; i++) {
         const struct index_entry *entry = &d->index.items[i];
 
@@ -385,6 +409,16 @@ static const char *choose_mark(const struct tsn_detect *d, const char *checkpoin
         }
     }
     return best;
+}
+
+/* How far state reaches; the checkpoint's word, whatever mark the refill starts from. */
+static void load_reach(struct tsn_detect *d, const char *checkpoint)
+{
+    json_t *root = json_loads(checkpoint, 0, NULL);
+
+    d->chunked_ms = d->chunking_ms = member(root, "chunked");
+    d->counted_ms = member(root, "counted");
+    json_decref(root);
 }
 
 static enum tsn_err load_text(struct tsn_detect *d, const char *text, int64_t *offset, int64_t *announced,
@@ -411,7 +445,10 @@ enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offse
     *refill_offset = *next_offset = 0;
     if (!checkpoint)
         return TSN_OK;
+    load_reach(d, checkpoint);
     err = restore_index(d, error);
+    if (!err)
+        err = tsn_detect_load_chunks(d, error);
     if (!err)
         err = load_text(d, checkpoint, &next, &announced, error);
     if (!err)
@@ -519,12 +556,15 @@ void tsn_detect_refilled(struct tsn_detect *d)
     for (size_t i = 0; i < d->store.all.len; i++) {
         struct series *s = d->store.all.items[i];
 
-        tsn_series_rebase(s, tsn_detect_horizon(d, s), d->opt.counter_ttl_ms);
+        tsn_series_rebase(s, d->refill_ms, tsn_detect_needless_of(d, s), d->opt.counter_ttl_ms);
+        if (tsn_detect_horizon(d, s) != TSN_TIME_NONE)
+            tsn_detect_close_series(d, s, tsn_detect_horizon(d, s)); /* counted since the lives were saved */
         if (s->panes.len || s->life.birth_ms != TSN_TIME_NONE)
             tsn_detect_list_open(d, s);
         if (s->more->by.len)
             attach_holders(d, &rules, s);
     }
+    tsn_detect_apply_floors(d);
     attach_alerts(d, &rules);
     tsn_map_release(&rules);
     tsn_map_foreach(&d->restored_marks, e)

@@ -20,7 +20,7 @@
 
 /* ---- chance ------------------------------------------------------------------------------- */
 
-static uint64_t rng_state;
+static uint64_t rng_state, current_seed;
 
 static uint64_t rng(void)
 {
@@ -204,10 +204,13 @@ static void free_log(struct maker *m)
 
 /* ---- DETECT with its state topic ---------------------------------------------------------- */
 
+/* What counts as a long window, of which the past lies in chunks: at some seeds nothing, at others most. */
 static struct tsn_detect *new_detect_by(bool naive)
 {
+    static const int64_t longs[][2] = { { 0, 0 }, { 120000, 60000 }, { 240000, 30000 }, { 61000, 120000 } };
     struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = TTL_MS,
-                                           .lookback_ms = LOOKBACK_MS, .naive = naive };
+                                           .lookback_ms = LOOKBACK_MS, .naive = naive,
+                                           .long_ms = longs[current_seed % 4][0], .chunk_ms = longs[current_seed % 4][1] };
     struct tsn_detect *d = tsn_detect_new(&options);
 
     for (size_t i = 0; i < TSN_ARRAY_LEN(rule_sets); i++)
@@ -343,10 +346,11 @@ static void takeover_everywhere(uint64_t seed, struct totals *totals)
     struct maker m;
     struct tsn_buf want[BATCHES + 2];
     struct topic topic = { { 0 } };
-    struct tsn_detect *d = new_detect(), *chain = NULL;
+    struct tsn_detect *d, *chain = NULL;
     size_t read = 0;
 
-    rng_state = seed;
+    rng_state = current_seed = seed;
+    d = new_detect();
     make_log(&m, NULL, BATCHES);
     memset(want, 0, sizeof want);
     for (size_t i = 0; i < m.log.records.len; i++) {
@@ -489,7 +493,7 @@ static void test_plans_give_what_the_naive_evaluator_gives(void **state)
         struct tsn_buf plans = TSN_BUF_INIT, naive = TSN_BUF_INIT;
         struct maker m;
 
-        rng_state = seed_of(n);
+        rng_state = current_seed = seed_of(n);
         make_log(&m, NULL, 200);
         run_log(&m.log, false, &plans);
         run_log(&m.log, true, &naive);
