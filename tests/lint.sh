@@ -10,7 +10,7 @@ LAYER = {"base": 0, "model": 1, "config": 1, "metrics": 1, "codec": 2, "promql":
          "patterns": 2, "rules": 3, "ingest": 4, "detect": 4, "respond": 4, "kafka": 5, "store": 5,
          "registry": 5, "notify": 5, "http": 5, "replay": 6, "app": 7, "demo": 8, "cli": 9}
 # Public headers that are not named after their folder.
-HEADER = {"avro_plan": "codec", "plan": "promql", "template": "rules", "shard": "rules", "series_notation": "promql", "rule_eval": "rules", "policy": "config", "respond_owner": "respond", "respond_record": "respond", "rule_test": "rules", "kafka_admin": "kafka", "monitor": "app", "app_replay": "app", "kafka_mock": "kafka"}
+HEADER = {"avro_plan": "codec", "chunk": "codec", "plan": "promql", "template": "rules", "shard": "rules", "series_notation": "promql", "rule_eval": "rules", "policy": "config", "respond_owner": "respond", "respond_record": "respond", "rule_test": "rules", "kafka_admin": "kafka", "monitor": "app", "app_replay": "app", "kafka_mock": "kafka"}
 # Only these folders may see these libraries.
 LIBRARY = {"librdkafka/": {"kafka", "cli"}, "hiredis/": {"store", "cli"}, "curl/": {"registry", "notify", "cli"},
            "microhttpd": {"http"}, "avro": {"codec"}, "yaml.h": {"config", "rules"}, "pthread.h": {
