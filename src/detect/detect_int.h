@@ -12,6 +12,7 @@
  *   state.c         writing the state topic
  *   chunks.c        long windows in the state topic
  *   takeover.c      reading it back
+ *   mining*.c       log signatures into templates and their series (mining.h)
  */
 #ifndef TOCSIN_DETECT_INT_H
 #define TOCSIN_DETECT_INT_H
@@ -84,6 +85,7 @@ struct series {
     bool derived; /* written by a rule */
     bool listed;  /* on the list of series with open panes or a running ttl */
     bool queued;  /* on the list of counters to save */
+    bool mined;   /* of a log template: a counter whose samples lie in state, as a derived one's do */
     struct tsn_samples samples; /* what its plans read */
     struct tsn_plan_series *plan; /* its handle in the store's plans; NULL: no rule set in force */
     TSN_VEC(struct open_pane) panes;    /* sorted by pane */
@@ -218,6 +220,7 @@ struct unit {
     int64_t query_offset_ms; /* greatest of its groups */
     int64_t warm_until_ms;
     struct unit_selectors selectors;
+    bool mines; /* here, and reads series of log templates */
     bool *fed_by;             /* per input topic: can feed a selector */
 };
 
@@ -251,6 +254,8 @@ struct writer {
     uint32_t refs_cap;
     uint32_t ref_count;
     struct tsn_map far_refs; /* short names that are not small: uint32_t → the same */
+    int64_t texts_minute;    /* log texts announced: in this minute … */
+    uint64_t text_bytes;     /* … so many bytes */
 };
 
 /* A place from which a refill can start: the time state before `offset`. */
@@ -297,6 +302,7 @@ struct tsn_detect {
     struct tsn_map restored_alerts;      /* key → owned text, until the refill ends */
     struct tsn_map restored_marks;       /* "checkpoint" and index minutes → owned text */
     struct tsn_map restored_chunks;      /* key → struct tsn_buf, until restore_done */
+    struct mining *mining;       /* mining.h */
     struct tsn_map written_keys; /* alert state keys alive in the topic → hash of the value */
     struct tsn_detect_stats stats;
 };
@@ -344,6 +350,8 @@ struct input_topic *tsn_detect_topic(struct tsn_detect *d, const char *name);
 struct input *tsn_detect_input(struct input_topic *topic, int32_t partition);
 void tsn_detect_declare(struct tsn_detect *d, const struct tsn_input_decl *decl);
 void tsn_detect_feeds(struct tsn_detect *d);
+/* Could a series of this name match the selector? */
+bool tsn_detect_name_possible(const struct unit_selector *route, const char *name);
 void tsn_detect_advance(struct tsn_detect *d);
 bool tsn_detect_all_idle(const struct tsn_detect *d);
 int64_t tsn_detect_next_step(const struct tsn_detect *d, const struct unit *unit);
@@ -354,6 +362,10 @@ int64_t tsn_detect_horizon(const struct tsn_detect *d, const struct series *s);
 void tsn_detect_take_names(struct tsn_detect *d, const struct tsn_batch *b, int64_t offset);
 void tsn_detect_take_samples(struct tsn_detect *d, const struct tsn_batch *b);
 void tsn_detect_list_open(struct tsn_detect *d, struct series *s);
+/* The series' lives are to be saved; of one that is mined its samples from from_ms on, too. */
+void tsn_detect_queue_series(struct tsn_detect *d, struct series *s, int64_t from_ms);
+/* Something of this event time is in the batch: a refill that needs it can start at the mark. */
+void tsn_detect_note_minute(struct tsn_detect *d, int64_t ts_ms);
 /* Folds what every horizon has passed: after a switch a series may have another. */
 void tsn_detect_close_to_horizon(struct tsn_detect *d);
 /* Folds panes up to ts_ms and queues the series for saving if its lives changed. */

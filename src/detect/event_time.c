@@ -116,7 +116,7 @@ bool tsn_detect_all_idle(const struct tsn_detect *d)
 
 /* ---- which inputs feed a unit ------------------------------------------------------------- */
 
-static bool name_possible(const struct unit_selector *route, const char *name)
+bool tsn_detect_name_possible(const struct unit_selector *route, const char *name)
 {
     for (size_t i = 0; i < route->matcher_count; i++)
         if (strcmp(route->matchers[i].name, "__name__") == 0 &&
@@ -131,7 +131,7 @@ static bool feeds(const struct tsn_input_decl *decl, const struct unit *unit)
         return true;
     for (size_t i = 0; i < unit->selectors.len; i++)
         for (size_t n = 0; n < decl->name_count; n++)
-            if (name_possible(&unit->selectors.items[i], decl->names[n]))
+            if (tsn_detect_name_possible(&unit->selectors.items[i], decl->names[n]))
                 return true;
     return false;
 }

@@ -5,6 +5,7 @@
  * read them when they come and when a set comes into force; many have the same readers and share one list.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static bool build_unit(const struct tsn_detect *d, const struct tsn_rule_set *se
             unit->query_offset_ms = set->groups[g].query_offset_ms;
     }
     measure_unit(unit, d->opt.lookback_ms, d->opt.long_ms);
+    unit->mines = tsn_mining_feeds(unit);
     return unit->here && alerts;
 }
 
@@ -227,7 +229,7 @@ void tsn_detect_attach_series(struct tsn_detect *d, struct series *s)
     const struct tsn_label *shard = tsn_labels_find(s->labels, d->opt.shard_label, strlen(d->opt.shard_label));
     int32_t home = tsn_partition_of(shard ? shard->value : "", shard ? shard->value_len : 0, d->opt.partition_count);
 
-    s->own = s->derived || home == d->opt.partition;
+    s->own = (s->derived && !s->mined) || home == d->opt.partition;
     tsn_detect_find_readers(&d->index_of_units, s);
     s->readers = shared_readers(d);
     if (s->readers->count) /* what no unit reads no plan selects */

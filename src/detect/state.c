@@ -8,7 +8,8 @@
  *   counter/<id>/<birth>            one life of a counter: total, last pane; as of "counted" in the checkpoint or later,
  *                                   for what was counted since is read back
  *   chunk/<id>/<n>                  samples of a long window (chunks.c); binary
- *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules
+ *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules; or what was mined
+ *   miner/ template/ lines/         mining_state.c
  *
  * The time state is all that decides which samples are late and which steps have run: inputs with
  * their watermarks, the rule set, the clocks of the units. With it, reading the log from a mark on
@@ -18,6 +19,7 @@
  * Cost of a checkpoint: what changed, and a walk over the alert instances.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <string.h>
 
@@ -103,6 +105,8 @@ char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
     put_time(&out, d->chunked_ms);
     tsn_buf_puts(&out, ",\"counted\":");
     put_time(&out, d->counted_ms);
+    tsn_buf_puts(&out, ",\"mined\":");
+    put_time(&out, d->mining->horizon_ms);
     tsn_buf_puts(&out, ",\"topics\":[");
     for (size_t t = 0; t < d->topics.len; t++) {
         tsn_buf_puts(&out, t ? "," : "");
@@ -218,7 +222,7 @@ static void save_life(const struct series *s, struct life *life, bool ended, str
                    TSN_FORMAT_VERSION, (unsigned long long)(life->total >> 64), (unsigned long long)life->total,
                    (long long)life->last_ms, ended ? "true" : "false");
     tsn_labels_json(&value, s->labels);
-    tsn_buf_putc(&value, '}');
+    tsn_buf_puts(&value, s->mined ? ",\"mined\":true}" : "}");
     tsn_detect_push_record(out, &key, &value);
 }
 
@@ -254,6 +258,19 @@ static int64_t stepped_ms(const struct tsn_detect *d)
     return least_ms == INT64_MAX ? TSN_TIME_NONE : least_ms;
 }
 
+/* What was mined a refill does not give again: with each checkpoint. */
+static void save_mined(struct tsn_detect *d, struct tsn_detect_output *out)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < d->changed.len; i++)
+        if (d->changed.items[i]->mined)
+            save_lives(d->changed.items[i], out);
+        else
+            d->changed.items[kept++] = d->changed.items[i];
+    d->changed.len = kept;
+}
+
 /* A counter changes at every step; its record is written once a lookback of event time, for what came since lies in
  * the stretch of samples that a takeover reads in any case. So many records a transaction, the rest in the next. */
 static void save_counters(struct tsn_detect *d, struct tsn_detect_output *out)
@@ -261,6 +278,7 @@ static void save_counters(struct tsn_detect *d, struct tsn_detect_output *out)
     enum { RECORDS = 20000 };
     int64_t now_ms = stepped_ms(d);
 
+    save_mined(d, out);
     if (!d->saving.len) {
         if (now_ms == TSN_TIME_NONE || (d->counted_ms != TSN_TIME_NONE && now_ms - d->counted_ms < d->opt.lookback_ms &&
                                         now_ms >= d->counted_ms))
@@ -332,7 +350,7 @@ static size_t save_minute(struct series *s, size_t first, struct tsn_detect_outp
     derived_key(&key, s, minute);
     tsn_buf_printf(&value, "{\"format\":%d,\"labels\":", TSN_FORMAT_VERSION);
     tsn_labels_json(&value, s->labels);
-    tsn_buf_puts(&value, ",\"by\":");
+    tsn_buf_puts(&value, s->mined ? ",\"mined\":true,\"by\":" : ",\"by\":");
     put_holders(&value, s);
     tsn_buf_puts(&value, ",\"samples\":[");
     for (i = first; i < s->samples.len && tsn_minute_of(s->samples.items[i].ts_ms) == minute; i++)
@@ -421,6 +439,7 @@ void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn
     save_derived(d, out);
     tsn_detect_save_chunks(d, out);
     save_index(d, out);
+    tsn_mining_save(d, out);
     text = tsn_detect_time_state(d, next_offset);
     tsn_buf_puts(&key, "checkpoint");
     tsn_buf_puts(&value, text);

@@ -10,6 +10,7 @@
  * for as long as a window reaches there, so that a takeover cuts alike. Until its windows are full the unit is warming.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <string.h>
 
@@ -307,6 +308,7 @@ void tsn_detect_emit(struct tsn_detect *d, const struct tsn_group *group, const 
     t.step_ms = step_ms;
     t.keep_firing_since_ms = in->keep_firing_since_ms;
     t.warming = warming;
+    tsn_mining_explain(d, rule, step_ms, &t);
     tsn_vec_push(&out->transitions, t);
     d->stats.transitions++;
 }
