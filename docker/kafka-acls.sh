@@ -49,11 +49,11 @@ allow "$detect" "Write" --topic "${prefix}state" --topic "${prefix}alerts" --top
 allow "$detect" "Read" --group "${groups}detect"
 allow "$detect" "Write" --transactional-id "${groups}detect-" --resource-pattern-type prefixed
 
-# RESPOND: alerts, commands → incidents, respond. One transactional id, since there is one owner.
+# RESPOND: alerts, commands → incidents, respond. One transactional id, since there is one owner, and those that `tocsin check` tries.
 allow "$respond" "Read" --topic "${prefix}alerts" --topic "${prefix}commands" --topic "${prefix}respond"
 allow "$respond" "Write" --topic "${prefix}incidents" --topic "${prefix}respond"
 allow "$respond" "Read" --group "${groups}respond"
-allow "$respond" "Write" --transactional-id "${groups}respond"
+allow "$respond" "Write" --transactional-id "${groups}respond" --resource-pattern-type prefixed
 
 # People: `topics apply`, `topics check`, `check`, `incidents`, `samples`, `replay`, and reading what came out.
 allow "$operator" "Describe DescribeConfigs Create" "${all[@]}"

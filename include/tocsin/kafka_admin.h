@@ -40,11 +40,18 @@ enum tsn_err tsn_admin_create(struct tsn_admin *admin, const char *name, int32_t
 /*
  * What we may do, found out by asking for it in ways that change nothing. may_read: partition 0 of each topic is read at its end, without
  * a group; may[i] says whether the broker allowed it (a topic that is missing counts as not allowed). may_use_group: its committed offsets
- * are asked for. There is no such way to try writing.
+ * are asked for.
  */
 enum tsn_err tsn_admin_may_read(const struct tsn_config *config, const char *const *topics, size_t count, int timeout_ms, bool *may,
                                 struct tsn_error *error);
 enum tsn_err tsn_admin_may_use_group(struct tsn_admin *admin, const char *group, bool *may, struct tsn_error *error);
+/*
+ * May we write these topics (to partition 0), in transactions under this id? A transaction a topic is begun and aborted: nobody who reads
+ * committed records sees anything of it. The id must be one that no worker uses: it would be fenced. *may_id false: the id is
+ * refused, and may[] says nothing.
+ */
+enum tsn_err tsn_admin_may_write(const struct tsn_config *config, const char *transactional_id, const char *const *topics, size_t count,
+                                 int timeout_ms, bool *may_id, bool *may, struct tsn_error *error);
 
 /* ---- declarations ------------------------------------------------------------------------- */
 

@@ -5,8 +5,8 @@
  *     FAIL  topics    tocsin.state is missing
  *                     hint: tocsin topics apply
  *
- * Asks, and changes nothing: no topic is created, no transaction begun, no group joined (all of which would disturb a
- * worker that runs). So of ACLs it proves what lets us read; a `run` that may not write says so at once.
+ * Asks, and changes nothing that anybody reads: no topic is created, no group joined. Rights to write are tried in transactions that are
+ * aborted, under ids of its own (PREFIX + stage + "-check-" + slot), so that a worker that runs is not disturbed.
  *
  * Exit: the first of these that holds: 3 configuration, policy or rules · 4 broker, Redis or registry · 5 topics or rights · 0.
  */
@@ -208,15 +208,15 @@ static const char *servers(const struct tsn_config *config)
     return "";
 }
 
-/* What a stage reads, by role, and its group. */
+/* What a stage reads and writes, by role; its group has its name. */
 struct stage_needs {
     unsigned stage;
-    const char *name, *reads[5]; /* NULL-terminated */
+    const char *name, *reads[5], *writes[5]; /* NULL-terminated */
 };
 static const struct stage_needs stage_needs[] = {
-    { TSN_STAGE_INGEST, "ingest", { "rules", NULL } }, /* and the inputs */
-    { TSN_STAGE_DETECT, "detect", { "rules", "samples", "state", NULL } },
-    { TSN_STAGE_RESPOND, "respond", { "alerts", "commands", "respond", NULL } },
+    { TSN_STAGE_INGEST, "ingest", { "rules", NULL }, { "rules", "samples", "deadletter", NULL } }, /* and reads the inputs */
+    { TSN_STAGE_DETECT, "detect", { "rules", "samples", "state", NULL }, { "rules", "state", "alerts", "templates", NULL } },
+    { TSN_STAGE_RESPOND, "respond", { "alerts", "commands", "respond", NULL }, { "rules", "incidents", "respond", NULL } },
 };
 
 static size_t topics_of(const struct check *c, const struct stage_needs *needs, const char **topics)
@@ -230,8 +230,49 @@ static size_t topics_of(const struct check *c, const struct stage_needs *needs, 
     return count;
 }
 
-/* Of one stage: what it reads and its group. Writing is not tried: there is no way that changes nothing. */
-static void check_rights(struct check *c, struct tsn_admin *admin, const struct stage_needs *needs)
+static const char rights_hint[] = "docker/kafka-acls.sh gives what a stage needs";
+
+/* One line a topic that is refused; how many. */
+static size_t say_refused(struct check *c, const char *stage, const char *verb, const char *const *topics, const bool *may, size_t count)
+{
+    size_t refused = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (!may[i]) {
+            say(c, NO, "rights", rights_hint, "%s may not %s %s", stage, verb, topics[i]);
+            refused++;
+        }
+    return refused;
+}
+
+/* Of one stage: its output topics, in transactions. */
+static void check_writing(struct check *c, const struct stage_needs *needs)
+{
+    const char *topics[TSN_ARRAY_LEN(needs->writes)];
+    bool may[TSN_ARRAY_LEN(needs->writes)], may_id = true;
+    size_t count = 0, refused = 0;
+    struct tsn_buf id = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+    enum tsn_err err;
+
+    for (; needs->writes[count]; count++)
+        topics[count] = tsn_config_topic(c->config, needs->writes[count]);
+    tsn_buf_printf(&id, "%s%s-check-%lld", c->config->worker.group_prefix, needs->name, (long long)c->config->worker.slot);
+    err = tsn_admin_may_write(c->config, id.data, topics, count, (int)c->timeout_ms, &may_id, may, &error);
+    if (err)
+        say(c, NO, "rights", "", "%s: %s", needs->name, error.message);
+    else if (!may_id)
+        say(c, NO, "rights", rights_hint, "%s may not use transactional ids %s%s-…: %s was refused", needs->name, c->config->worker.group_prefix,
+            needs->name, id.data);
+    else if (!(refused = say_refused(c, needs->name, "write", topics, may, count)))
+        say(c, YES, "rights", "", "%s may write its %zu topics, in transactions", needs->name, count);
+    c->different |= !err && (refused || !may_id);
+    c->unreachable |= err != TSN_OK;
+    tsn_buf_release(&id);
+}
+
+/* Of one stage: what it reads and its group. */
+static void check_reading(struct check *c, struct tsn_admin *admin, const struct stage_needs *needs)
 {
     const char **topics = tsn_calloc(c->config->inputs.len + TSN_ARRAY_LEN(needs->reads), sizeof *topics);
     size_t count = topics_of(c, needs, topics), refused = 0;
@@ -244,13 +285,10 @@ static void check_rights(struct check *c, struct tsn_admin *admin, const struct 
     err = tsn_admin_may_use_group(admin, group.data, &may_group, &error);
     if (!err)
         err = tsn_admin_may_read(c->config, topics, count, (int)c->timeout_ms, may, &error);
-    for (size_t i = 0; !err && i < count; i++)
-        if (!may[i]) {
-            say(c, NO, "rights", "docker/kafka-acls.sh gives what a stage needs", "%s may not read %s", needs->name, topics[i]);
-            refused++;
-        }
+    if (!err)
+        refused = say_refused(c, needs->name, "read", topics, may, count);
     if (!err && !may_group)
-        say(c, NO, "rights", "docker/kafka-acls.sh gives what a stage needs", "%s may not use group %s", needs->name, group.data);
+        say(c, NO, "rights", rights_hint, "%s may not use group %s", needs->name, group.data);
     if (err)
         say(c, NO, "rights", "", "%s: %s", needs->name, error.message);
     else if (!refused && may_group)
@@ -274,8 +312,10 @@ static void check_broker(struct check *c)
         say(c, YES, "broker", "", "%s: %d broker%s", servers(c->config), brokers, brokers == 1 ? "" : "s");
         check_topics(c, admin);
         for (size_t i = 0; i < TSN_ARRAY_LEN(stage_needs); i++)
-            if (!c->topics_missing && (c->stages & stage_needs[i].stage))
-                check_rights(c, admin, &stage_needs[i]);
+            if (!c->topics_missing && (c->stages & stage_needs[i].stage)) {
+                check_reading(c, admin, &stage_needs[i]);
+                check_writing(c, &stage_needs[i]);
+            }
     } else {
         say(c, NO, "broker", admin ? "kafka: bootstrap.servers, security.protocol, ssl.*, sasl.*; --debug kafka tells more" : "", "%s: %s",
             servers(c->config), error.message);
@@ -342,7 +382,8 @@ int tsn_cmd_check(int argc, char **argv)
     };
     int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "check",
                                  "Asks whether everything is there that `tocsin run` needs: configuration, policy, rules, broker,\n"
-                                 "topics, rights to read, Redis, schema registry. Changes nothing, disturbs nothing.\n\n"
+                                 "topics, rights to read and write, Redis, schema registry. Changes nothing, disturbs nothing\n"
+                                 "(what it writes, it aborts).\n\n"
                                  "Examples:\n  tocsin check --config /etc/tocsin/tocsin.yaml\n"
                                  "  tocsin check --output json | jq 'select(.status == \"FAIL\")'");
     struct tsn_config config;

@@ -20,7 +20,7 @@ import time
 TOCSIN = os.path.abspath(os.environ.get("TOCSIN", "build/asan/tocsin"))
 INSTANCE = "acl"
 HOME = f"build/services/{INSTANCE}"
-USERS = ["tocsin-ingest", "tocsin-detect", "tocsin-respond", "tocsin-operator", "stranger"]
+USERS = ["tocsin-ingest", "tocsin-detect", "tocsin-respond", "tocsin-operator", "stranger", "partial"]
 passed = failed = 0
 
 
@@ -113,13 +113,18 @@ http: {{ listen: "" }}
     return path
 
 
-def give_rights(folder, plain):
-    """The shipped script, with the tool's class in place of Kafka's wrapper."""
+def acl_tool(folder):
     tool = os.path.join(folder, "kafka-acls.sh")
     jars = os.path.abspath(next(p for p in glob.glob("build/jars/kafka-*") if os.path.isdir(p)))
     with open(tool, "w") as out:
         out.write(f'#!/bin/sh\nexec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx128m -cp "{jars}/*" org.apache.kafka.tools.AclCommand "$@"\n')
     os.chmod(tool, 0o755)
+    return tool
+
+
+def give_rights(folder, plain):
+    """The shipped script, with the tool's class in place of Kafka's wrapper."""
+    tool = acl_tool(folder)
     done = sh(["docker/kafka-acls.sh", "bridge.metrics"], env=dict(os.environ, BOOTSTRAP=plain, KAFKA_ACLS=tool))
     check("docker/kafka-acls.sh", done.returncode == 0 and "rror" not in done.stderr, done.stdout[-1500:] + done.stderr)
 
@@ -182,15 +187,49 @@ def spine(folder, plain, sasl, redis):
     return configs
 
 
-def rights(configs):
-    """What `check` finds out of itself, under each principal."""
+WRITES = {"ingest": ["rules", "samples", "deadletter"], "detect": ["rules", "state", "alerts", "templates"],
+          "respond": ["rules", "incidents", "respond"]}
+
+
+def asked(config, stage, code):
+    seen = sh([TOCSIN, "check", "--config", config, "--stages", stage])
+    check(f"check of {stage} with {os.path.basename(config)}: exit {code}", seen.returncode == code, seen.stdout + seen.stderr)
+    return seen.stdout
+
+
+def refused_writes(text, stage):
+    return [t for t in WRITES[stage] if f"{stage} may not write tocsin.{t}\n" in text]
+
+
+def rights(folder, plain, configs):
+    """What `check` finds out of itself: all that a stage has, each thing that it has not; and that asking leaves nothing behind."""
     for stage, reads in (("ingest", 2), ("detect", 3), ("respond", 3)):
-        seen = sh([TOCSIN, "check", "--config", configs[f"tocsin-{stage}"], "--stages", stage])
-        check(f"check under {stage}", f"{stage} may read its {reads} topics and use group tocsin.{stage}" in seen.stdout, seen.stdout)
-    seen = sh([TOCSIN, "check", "--config", configs["tocsin-ingest"], "--stages", "detect"])
-    check("check names what is not allowed", seen.returncode == 5 and "detect may not read tocsin.samples" in seen.stdout and
-          "detect may not read tocsin.state" in seen.stdout and "detect may not use group tocsin.detect" in seen.stdout and
-          "detect may not read tocsin.rules" not in seen.stdout, seen.stdout + seen.stderr)
+        seen = sh([TOCSIN, "check", "--config", configs[f"tocsin-{stage}"], "--stages", stage]).stdout
+        check(f"check under {stage}", f"{stage} may read its {reads} topics and use group tocsin.{stage}" in seen, seen)
+        check(f"writes under {stage}", f"{stage} may write its {len(WRITES[stage])} topics, in transactions" in seen, seen)
+    for topic in sorted({t for topics in WRITES.values() for t in topics}):
+        left = subprocess.run(["kcat", "-b", plain, "-C", "-t", f"tocsin.{topic}", "-e", "-o", "beginning", "-X", "isolation.level=read_committed"],
+                              capture_output=True, timeout=60).stdout
+        check(f"asking leaves nothing in {topic}", b"tocsin-check" not in left, left[-300:])
+    seen = asked(configs["tocsin-ingest"], "detect", 5)
+    check("check names what is not allowed", "detect may not read tocsin.samples" in seen and "detect may not read tocsin.state" in seen and
+          "detect may not use group tocsin.detect" in seen and "detect may not read tocsin.rules" not in seen, seen)
+    check("a transactional id that is not ours", "detect may not use transactional ids tocsin.detect-" in seen, seen)
+    # One who may do all but write: each topic is named. Then some of it is given.
+    tool = acl_tool(folder)
+
+    def allow(*words):
+        done = sh([tool, "--bootstrap-server", plain, "--add", "--allow-principal", "User:partial", *words])
+        check("acls: " + " ".join(words), done.returncode == 0, done.stderr)
+    allow("--operation", "Read", "--topic", "*", "--group", "*")
+    allow("--operation", "Write", "--transactional-id", "tocsin.", "--resource-pattern-type", "prefixed")
+    for stage, topics in WRITES.items():
+        seen = asked(configs["partial"], stage, 5)
+        check(f"{stage}: each topic it may not write is named", refused_writes(seen, stage) == topics and "may not read" not in seen, seen)
+    allow("--operation", "Write", "--topic", "tocsin.rules", "--topic", "tocsin.samples", "--topic", "tocsin.state", "--topic", "tocsin.respond")
+    for stage, missing in (("ingest", ["deadletter"]), ("detect", ["alerts", "templates"]), ("respond", ["incidents"])):
+        seen = asked(configs["partial"], stage, 5)
+        check(f"{stage}: only what is still missing", refused_writes(seen, stage) == missing, seen)
 
 
 def refusals(sasl, redis):
@@ -216,7 +255,7 @@ def run(folder):
     sh(["java", "-cp", f"{jars}/*", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", plain, "--create", "--topic", "bridge.metrics",
         "--partitions", "2", "--replication-factor", "1"])
     give_rights(folder, plain)
-    rights(spine(folder, plain, sasl, redis))
+    rights(folder, plain, spine(folder, plain, sasl, redis))
     refusals(sasl, redis)
 
 

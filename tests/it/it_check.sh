@@ -30,7 +30,7 @@ expect 5 "topics are missing" check good.yaml
 has "FAIL  topics    ${prefix}samples is missing" "hint: tocsin topics apply" "${prefix}in is missing" "ok    broker" "ok    redis" "ok    registry"
 expect 0 "create them" "$tocsin" topics apply --inputs --samples-partitions 2 --config "$dir/good.yaml"
 expect 0 "all well" check good.yaml
-has "ok    config" "ok    policy    12 services" "ok    rules" "ok    stream" "1 broker" "all that are needed are there, as declared" "ingest may read its 2 topics and use group tocsin.ingest" "detect may read its 3 topics" "respond may read its 3 topics" "message.timestamp.type is CreateTime"
+has "ok    config" "ok    policy    12 services" "ok    rules" "ok    stream" "1 broker" "all that are needed are there, as declared" "ingest may read its 2 topics and use group tocsin.ingest" "detect may read its 3 topics" "respond may read its 3 topics" "ingest may write its 3 topics, in transactions" "detect may write its 4 topics" "respond may write its 3 topics" "message.timestamp.type is CreateTime"
 lacks FAIL
 lacks open-sesame
 expect 0 "as JSON" check good.yaml --output json
