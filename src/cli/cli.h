@@ -73,6 +73,7 @@ int tsn_cmd_topics_check(int argc, char **argv);
 int tsn_cmd_replay(int argc, char **argv);
 int tsn_cmd_logs_mine(int argc, char **argv);
 int tsn_cmd_logs_diff(int argc, char **argv);
+int tsn_cmd_logs_patterns(int argc, char **argv);
 int tsn_cmd_incidents_list(int argc, char **argv);
 int tsn_cmd_incidents_show(int argc, char **argv);
 int tsn_cmd_incidents_watch(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct tsn_command_line commands[] = {
     { "incidents escalate", "page the next level now", tsn_cmd_incidents_escalate },
     { "replay", "a stretch of history once more: what happened, what was sent, what other rules would do", tsn_cmd_replay },
     { "logs mine", "templates of a log file or stream", tsn_cmd_logs_mine },
+    { "logs patterns", "templates that DETECT found, from the topic", tsn_cmd_logs_patterns },
     { "logs diff", "templates that are new, gone or changed in rate", tsn_cmd_logs_diff },
     { "rules apply", "publish the rule files as the newest rule set", tsn_cmd_rules_apply },
     { "rules list", "every rule set that was ever in force", tsn_cmd_rules_list },
