@@ -142,7 +142,7 @@ enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_me
 bool tsn_reader_header(const struct tsn_reader *r, const char *name, const void **value, size_t *len);
 /* Goes to another offset; the end stays. */
 enum tsn_err tsn_reader_seek(struct tsn_reader *r, int64_t offset, struct tsn_error *error);
-/* Goes to the first record written at wall_ms or later; to the end if there is none. */
+/* Goes to the first record written at wall_ms or later; to the end if there is none. NOT_FOUND: the partition is empty. */
 enum tsn_err tsn_reader_seek_time(struct tsn_reader *r, int64_t wall_ms, int timeout_ms, struct tsn_error *error);
 void tsn_reader_free(struct tsn_reader **reader);
 

@@ -170,8 +170,15 @@ enum tsn_err tsn_reader_seek_time(struct tsn_reader *r, int64_t wall_ms, int tim
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *part = rd_kafka_topic_partition_list_add(list, r->topic, r->partition);
     rd_kafka_resp_err_t code;
+    struct tsn_message ignored;
     int64_t offset;
+    /* librdkafka asserts when a partition that it has not started yet is assigned anew */
+    enum tsn_err err = tsn_reader_next(r, timeout_ms, &ignored, error);
 
+    if (err) {
+        rd_kafka_topic_partition_list_destroy(list);
+        return err;
+    }
     part->offset = wall_ms > 0 ? wall_ms : 0; /* the call takes a time here and gives an offset */
     code = rd_kafka_offsets_for_times(r->rk, list, timeout_ms);
     if (!code)
