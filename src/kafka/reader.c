@@ -187,7 +187,10 @@ enum tsn_err tsn_reader_seek_time(struct tsn_reader *r, int64_t wall_ms, int tim
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return tsn_kafka_error(error, code, r->topic);
-    return tsn_reader_seek(r, offset >= 0 ? offset : r->end, error);
+    if (offset >= 0)
+        return tsn_reader_seek(r, offset, error);
+    r->position = r->end; /* assigned anew only where records are read afterwards, for the same reason */
+    return TSN_OK;
 }
 
 void tsn_reader_free(struct tsn_reader **reader)
