@@ -42,7 +42,7 @@ static struct tsn_position in_file(const struct tsn_rule *r, uint32_t offset)
         }
     }
     if (r->expr_is_block)
-        return (struct tsn_position){ at.line + 1 + line, column };
+        return (struct tsn_position){ at.line + line, at.column + column - 1 }; /* at: its first character */
     at.column = line ? column : at.column + column - 1;
     at.line += line;
     return at;

@@ -54,6 +54,11 @@ has "-:35:15: [ratio-pinned-label]"
 expect 2 "no file" "$tocsin" check rules
 expect 2 "an unknown form" "$tocsin" check rules --output xml $seed
 
+# In a block the place is that of the character, too.
+printf 'groups:\n- name: g\n  rules:\n  - alert: B\n    expr: |\n      histogram_quantile(0.9,\n        sum by (service) (rate(d_bucket[5m]))) > 1\n' >"$dir/block.yaml"
+expect 0 "a block" "$tocsin" check rules "$dir/block.yaml"
+has "block.yaml:7:9: [quantile-without-le]"
+
 # What a window costs, by a sample of the stream in either form.
 cat >"$dir/long.yaml" <<'YAML'
 groups:
