@@ -81,6 +81,9 @@ void tsn_ingest_idle(struct tsn_ingest *ingest, size_t input, int32_t partition,
 void tsn_ingest_blocked(struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* A watermark of a partition that another worker of the group has: it counts among the greatest known. TSN_TIME_NONE changes nothing. */
 void tsn_ingest_know(struct tsn_ingest *ingest, int64_t watermark_ms);
+/* Whether two inputs (indices in config->inputs) bring series to one unit of a known rule set, so that DETECT has to hold what one
+ * brings ahead of the other: for alignment. An input is tied to itself. */
+bool tsn_ingest_tied(struct tsn_ingest *ingest, size_t a, size_t b);
 /* TSN_TIME_NONE before any. */
 int64_t tsn_ingest_watermark(const struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* Bytes that a close would give, about; 0 if nothing at all happened since the last one. */

@@ -39,4 +39,11 @@ struct tsn_routes {
 void tsn_routes_build(const struct tsn_rule_set *set, const char *shard_label, int32_t partition_count,
                       struct tsn_routes *routes);
 
+/* ---- which inputs a unit reads ------------------------------------------------------------- */
+
+/* Sets tied[a * count + b] where inputs a and b bring series to one unit of the set; what is set stays. An input that may carry any
+ * name counts for a selector only if the name it asks for is not one that other inputs are there to give: else the metrics topic would be
+ * tied to the log topic by every log rule, and a log backlog would hold it up. */
+void tsn_inputs_tie(const struct tsn_rule_set *set, const struct tsn_input_decl *decls, size_t count, bool *tied);
+
 #endif

@@ -30,6 +30,7 @@ void places_release(struct tsn_ingest *in)
         tsn_vec_release(&in->places[p].counts);
     }
     tsn_free(in->places);
+    tsn_free(in->tied);
 }
 
 /* ---- samples ------------------------------------------------------------------------------ */
@@ -175,56 +176,6 @@ struct input_list {
     TSN_VEC(struct tsn_input_decl) decls;
 };
 
-static void add_name(struct tsn_input_decl *d, const char *name, const char *suffix)
-{
-    struct tsn_buf full = TSN_BUF_INIT;
-
-    tsn_buf_printf(&full, "%s%s", name, suffix);
-    d->names = tsn_reallocarray(d->names, d->name_count + 1, sizeof *d->names);
-    d->names[d->name_count++] = tsn_buf_take(&full, NULL);
-}
-
-static void add_histogram(struct tsn_input_decl *d, const char *name)
-{
-    add_name(d, name, "_bucket");
-    add_name(d, name, "_sum");
-    add_name(d, name, "_count");
-}
-
-static void add_mapped(struct tsn_input_decl *d, const struct tsn_map_series *s)
-{
-    if (s->kind == TSN_MAP_HISTOGRAM)
-        add_histogram(d, s->name);
-    else
-        add_name(d, s->name, "");
-}
-
-static void declare(const struct tsn_ingest *in, const struct part *part, struct input_list *list)
-{
-    const struct tsn_input_config *c = &in->config->inputs.items[part->input];
-    struct tsn_input_decl d = { .topic = c->topic, .partition_count = part->partition_count };
-
-    d.type = tsn_strdup(tsn_input_type_name((enum tsn_input_type)c->type));
-    switch ((enum tsn_input_type)c->type) {
-    case TSN_INPUT_METRICS: d.any_name = true; break;
-    case TSN_INPUT_LOGS:
-        add_name(&d, "log_messages_total", "");
-        add_name(&d, "log_template_messages_total", "");
-        add_name(&d, "log_templates_discovered_total", "");
-        break;
-    case TSN_INPUT_HOOKS:
-        add_name(&d, "hooks_processed_total", "");
-        add_histogram(&d, "hook_processing_duration_seconds");
-        add_name(&d, "intelligence_patterns_discovered_total", "");
-        break;
-    case TSN_INPUT_MAPPED:
-        for (size_t i = 0; i < c->series.len; i++)
-            add_mapped(&d, &c->series.items[i]);
-        break;
-    }
-    tsn_vec_push(&list->decls, d);
-}
-
 static void list_part(struct tsn_ingest *in, struct part *part, int64_t minute, struct input_list *list)
 {
     struct tsn_batch_input input = { .topic = in->config->inputs.items[part->input].topic,
@@ -234,19 +185,18 @@ static void list_part(struct tsn_ingest *in, struct part *part, int64_t minute, 
 
     tsn_vec_push(&list->inputs, input);
     if (part->partition == 0 && part->decl_minute != minute) {
-        declare(in, part, list);
+        struct tsn_input_decl decl;
+
+        input_declare(in, part->input, part->partition_count, &decl);
+        tsn_vec_push(&list->decls, decl);
         part->decl_minute = minute;
     }
 }
 
 static void input_list_release(struct input_list *list)
 {
-    for (size_t i = 0; i < list->decls.len; i++) {
-        for (size_t n = 0; n < list->decls.items[i].name_count; n++)
-            tsn_free(list->decls.items[i].names[n]);
-        tsn_free(list->decls.items[i].names);
-        tsn_free(list->decls.items[i].type);
-    }
+    for (size_t i = 0; i < list->decls.len; i++)
+        input_decl_release(&list->decls.items[i]);
     tsn_vec_release(&list->decls);
     tsn_vec_release(&list->inputs);
 }

@@ -182,6 +182,8 @@ struct tsn_ingest {
     int64_t batch_set;     /* what the open batch carries: the greatest set known when its first record came */
     uint64_t open_records; /* in the open batch */
     uint32_t generation; /* raised by every change of sets */
+    bool *tied;          /* inputs.c: [inputs.len * inputs.len]; NULL: not known yet */
+    uint32_t tied_generation;
     bool dirty;          /* something to say in the next batch beyond parts */
 
     /* series.c */
@@ -229,6 +231,10 @@ static inline int64_t floor_to(int64_t ms, int64_t unit)
 /* ingest.c */
 /* Refuses the record under way: sets reason (static) and text; returns false. */
 bool refuse(struct tsn_ingest *in, const char *reason, const char *fmt, ...) TSN_PRINTF(3, 4);
+
+/* inputs.c */
+void input_declare(const struct tsn_ingest *in, size_t input, int32_t partition_count, struct tsn_input_decl *out);
+void input_decl_release(struct tsn_input_decl *decl); /* its topic is the configuration's */
 
 /* series.c */
 /* The entry, if it is known and of the present rule sets; NULL: resolve, then memo_put. Counts hit or miss. */

@@ -6,6 +6,7 @@
  * read back committed. Steps are compared exactly where event time alone decides them.
  */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,13 +27,23 @@
 enum { PARTITIONS = 4, WAIT_MS = 30000 };
 
 struct world {
-    char folder[64], *name, *topic;
+    char folder[64], *name, *topic, *logs;
     struct tsn_config config;
     struct tsn_app *app;
     struct tsn_producer *producer;
     struct tsn_reader *alerts;
     struct tsn_app_stats *stats;
 };
+
+/* The sink stands still for as long as this is set. */
+static atomic_bool sink_stands;
+
+static void wait_for_sink(void *arg)
+{
+    TSN_UNUSED(arg);
+    while (atomic_load(&sink_stands))
+        tsn_it_sleep_ms(20);
+}
 
 static void die_on(enum tsn_err err, const struct tsn_error *error)
 {
@@ -57,20 +68,20 @@ static void create_topics(struct world *w)
     struct tsn_error error = { 0 };
     struct tsn_admin *admin = tsn_admin_new(&w->config, 10000, &error);
     const struct tsn_pair_texts none = { 0 };
-    const char *const names[] = { w->topic, w->config.topics.samples, w->config.topics.state, w->config.topics.rules, w->config.topics.alerts,
+    const char *const names[] = { w->topic, w->logs, w->config.topics.samples, w->config.topics.state, w->config.topics.rules, w->config.topics.alerts,
                                   w->config.topics.commands, w->config.topics.incidents, w->config.topics.respond,
                                   w->config.topics.deadletter };
 
     assert_non_null(admin);
     for (size_t i = 0; i < TSN_ARRAY_LEN(names); i++)
-        die_on(tsn_admin_create(admin, names[i], i == 0 ? PARTITIONS : i <= 2 ? 2 : 1, 1, &none, &error), &error);
+        die_on(tsn_admin_create(admin, names[i], i == 0 ? PARTITIONS : i == 2 || i == 3 ? 2 : 1, 1, &none, &error), &error);
     tsn_admin_free(&admin);
 }
 
 /* more: further lines of the configuration. */
 static void start_with(struct world *w, unsigned stages, const char *more, const char *rules)
 {
-    struct tsn_app_options options = { .stages = stages };
+    struct tsn_app_options options = { .stages = stages, .before_transaction = wait_for_sink };
     struct tsn_buf text = TSN_BUF_INIT;
     struct tsn_error error = { 0 };
     char file[128];
@@ -81,11 +92,13 @@ static void start_with(struct world *w, unsigned stages, const char *more, const
     w->name = tsn_it_name("time");
     tsn_buf_printf(&text, "%s.in", w->name);
     w->topic = tsn_buf_take(&text, NULL);
+    tsn_buf_printf(&text, "%s.logs", w->name);
+    w->logs = tsn_buf_take(&text, NULL);
     write_file(w->folder, "rules.yaml", rules);
     tsn_buf_printf(&text,
-                   "kafka: { bootstrap.servers: \"%s\" }\nredis: { url: \"%s\" }\ninputs: [ { topic: %s, type: metrics } ]\nrules: [ rules.yaml ]\n"
+                   "kafka: { bootstrap.servers: \"%s\" }\nredis: { url: \"%s\" }\ninputs: [ { topic: %s, type: metrics }, { topic: %s, type: logs } ]\nrules: [ rules.yaml ]\n"
                    "topics: { prefix: \"%s.\" }\nworker: { group_prefix: \"%s.\" }\nhttp: { listen: \"\" }\n%s",
-                   tsn_it_kafka(), tsn_it_redis(), w->topic, w->name, w->name, more);
+                   tsn_it_kafka(), tsn_it_redis(), w->topic, w->logs, w->name, w->name, more);
     snprintf(file, sizeof file, "%s/tocsin.yaml", w->folder);
     die_on(tsn_config_parse(&w->config, file, text.data, text.len, &(struct tsn_config_io){ NULL, NULL, NULL }, &error), &error);
     tsn_buf_release(&text);
@@ -118,6 +131,7 @@ static void stop(struct world *w)
     tsn_config_release(&w->config);
     tsn_free(w->stats);
     tsn_free(w->topic);
+    tsn_free(w->logs);
     tsn_free(w->name);
     snprintf(path, sizeof path, "%s/rules.yaml", w->folder);
     unlink(path);
@@ -183,7 +197,7 @@ static const struct tsn_app_input *input(struct world *w, int32_t partition)
 {
     tsn_app_get_stats(w->app, w->stats);
     for (size_t i = 0; i < w->stats->input_count; i++)
-        if (w->stats->inputs[i].partition == partition)
+        if (w->stats->inputs[i].partition == partition && strcmp(w->stats->inputs[i].topic, w->topic) == 0)
             return &w->stats->inputs[i];
     return NULL;
 }
@@ -440,6 +454,101 @@ static void silence_ends_incidents(void **state)
     stop(&w);
 }
 
+static void send_log(struct world *w, int64_t ts_ms)
+{
+    struct tsn_buf event = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+
+    tsn_buf_printf(&event, "{\"timestamp\":%lld,\"service\":\"s1\",\"level\":\"ERROR\",\"message\":\"no\"}", (long long)ts_ms);
+    die_on(tsn_producer_send(w->producer, w->logs, 0, NULL, 0, event.data, event.len, TSN_TIME_NONE, NULL, 0, &error), &error);
+    tsn_buf_release(&event);
+}
+
+/* Metrics ten minutes ahead of a log topic that is being read: they wait where a rule reads both, and run where none does. */
+static void inputs_of_one_unit_wait(bool both)
+{
+    struct world w;
+    int64_t base_ms = now_ms() - 3600000;
+
+    start(&w, both ? "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Both\n    expr: x > 5 and on (service) increase(log_messages_total[5m]) > 0\n"
+                   : "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: One\n    expr: x > 5\n"
+                     "- name: h\n  interval: 1s\n  rules:\n  - alert: Other\n    expr: increase(log_messages_total[5m]) > 5\n");
+    for (int i = 0; i < 60 && !(input(&w, 0) && is_paused(input(&w, 0))); i++) {
+        send_log(&w, base_ms + i * 10);
+        for (int32_t p = 0; p < PARTITIONS; p++)
+            send(&w, p, "x", "gauge", 10, base_ms + 600000 + i * 10);
+        tsn_it_sleep_ms(100);
+    }
+    assert_int_equal(input(&w, 0)->paused, both);
+    for (int i = 0; i < 3; i++)
+        send_log(&w, base_ms + 601000 + i * 1000);
+    assert_true(until(&w, 0, is_not_paused));
+    assert_true(wait_for(&w, both ? "Both" : "One", TSN_ALERT_FIRING) >= base_ms + 600000);
+    stop(&w);
+}
+
+static void inputs_that_a_rule_reads_together_wait(void **state)
+{
+    TSN_UNUSED(state);
+    inputs_of_one_unit_wait(true);
+}
+
+static void inputs_that_no_rule_reads_together_run(void **state)
+{
+    TSN_UNUSED(state);
+    inputs_of_one_unit_wait(false);
+}
+
+/* An event of a series of its own, so that a batch grows with every one. */
+static void send_unique(struct world *w, int32_t partition, int64_t number)
+{
+    struct tsn_buf event = TSN_BUF_INIT;
+    struct tsn_error error = { 0 };
+
+    tsn_buf_printf(&event, "{\"name\":\"c_total\",\"kind\":\"delta\",\"value\":1,\"timestamp\":%lld,\"labels\":{\"service\":\"s%d\",\"path\":\"/%0100lld\"}}",
+                   (long long)now_ms(), partition, (long long)number);
+    die_on(tsn_producer_send(w->producer, w->topic, partition, NULL, 0, event.data, event.len, TSN_TIME_NONE, NULL, 0, &error), &error);
+    tsn_buf_release(&event);
+}
+
+/* Nothing goes out to topic samples for half a minute while events go on coming: INGEST's mailbox and its 64 KiB batch fill and decoding waits. No
+ * partition is idle meanwhile, nothing is late afterwards, and every event counts. */
+static void slow_sink_is_not_idle(void **state)
+{
+    enum { BEFORE = 20, ROUNDS = 300 };
+    struct world w;
+    char rules[256];
+    int64_t sent = 0;
+    uint64_t passed;
+
+    TSN_UNUSED(state);
+    snprintf(rules, sizeof rules, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: All\n    expr: sum(c_total) == %d\n",
+             (BEFORE + ROUNDS) * PARTITIONS);
+    start_with(&w, TSN_STAGE_INGEST | TSN_STAGE_DETECT, "time: { out_of_orderness: 1s }\ningest: { batch_bytes: 64KiB }\n", rules);
+    assert_true(until(&w, 0, is_idle));
+    for (int i = 0; i < BEFORE; i++, tsn_it_sleep_ms(100))
+        for (int32_t p = 0; p < PARTITIONS; p++)
+            send_unique(&w, p, sent++);
+    atomic_store(&sink_stands, true);
+    tsn_it_sleep_ms(1000);
+    tsn_app_get_stats(w.app, w.stats);
+    passed = w.stats->detect.batches;
+    for (int i = 0; i < ROUNDS; i++, tsn_it_sleep_ms(100))
+        for (int32_t p = 0; p < PARTITIONS; p++) {
+            send_unique(&w, p, sent++);
+            if (i > 5 && input(&w, p))
+                assert_false(input(&w, p)->idle);
+        }
+    tsn_app_get_stats(w.app, w.stats);
+    assert_int_equal(w.stats->detect.batches, passed); /* it stood still indeed */
+    atomic_store(&sink_stands, false);
+    (void)wait_for(&w, "All", TSN_ALERT_FIRING);
+    tsn_app_get_stats(w.app, w.stats);
+    assert_int_equal(w.stats->ingest.late_dropped + w.stats->ingest.late_moved, 0);
+    assert_int_equal(w.stats->detect.late_dropped + w.stats->detect.late_moved, 0);
+    stop(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +559,9 @@ int main(void)
         cmocka_unit_test(blocked_is_not_idle),
         cmocka_unit_test(backlog_is_counted),
         cmocka_unit_test(fast_partition_waits),
+        cmocka_unit_test(inputs_that_a_rule_reads_together_wait),
+        cmocka_unit_test(inputs_that_no_rule_reads_together_run),
+        cmocka_unit_test(slow_sink_is_not_idle),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

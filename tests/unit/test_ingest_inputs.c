@@ -529,6 +529,45 @@ static void test_hostile_lines(void **state)
     close_world(&w);
 }
 
+/* Bit a * 3 + b: inputs a and b are tied by these rules. */
+static unsigned ties_of(const char *exprs)
+{
+    struct world w = { 0 };
+    struct tsn_buf rules = TSN_BUF_INIT;
+    unsigned ties = 0;
+
+    tsn_buf_printf(&rules, "groups:\n- name: g\n  rules:\n%s", exprs);
+    open_world(&w, "", tsn_buf_str(&rules));
+    for (size_t a = 0; a < 3; a++)
+        for (size_t b = 0; b < 3; b++)
+            ties |= (unsigned)tsn_ingest_tied(w.ingest, a, b) << (a * 3 + b);
+    close_world(&w);
+    tsn_buf_release(&rules);
+    return ties;
+}
+
+#define PAIR(a, b) (1U << ((a) * 3 + (b)) | 1U << ((b) * 3 + (a)))
+enum { EACH_ALONE = 1U << 0 | 1U << 4 | 1U << 8 };
+
+/* A log backlog must not hold up the metric rules, and must hold up what reads both. */
+static void test_ties(void **state)
+{
+    TSN_UNUSED(state);
+    assert_int_equal(ties_of("  - alert: A\n    expr: rate(log_messages_total[5m]) > 1\n"), EACH_ALONE);
+    assert_int_equal(ties_of("  - alert: A\n    expr: up == 0\n"), EACH_ALONE);
+    assert_int_equal(ties_of("  - alert: A\n    expr: rate(log_messages_total[5m]) > 1 and on (service) up\n"), EACH_ALONE | PAIR(METRICS, LOGS));
+    assert_int_equal(ties_of("  - alert: A\n    expr: rate(hooks_processed_total[5m]) > on (service) rate(log_messages_total[5m])\n"),
+                     EACH_ALONE | PAIR(HOOKS, LOGS));
+    assert_int_equal(ties_of("  - alert: A\n    expr: '{service=\"x\"}'\n"), EACH_ALONE | PAIR(METRICS, LOGS) | PAIR(METRICS, HOOKS) | PAIR(LOGS, HOOKS));
+    /* one unit: the second reads what the first records */
+    assert_int_equal(ties_of("  - record: r\n    expr: rate(log_messages_total[5m])\n"
+                             "- name: h\n  rules:\n  - alert: A\n    expr: r > 1\n"),
+                     EACH_ALONE);
+    assert_int_equal(ties_of("  - record: r\n    expr: rate(log_messages_total[5m])\n"
+                             "- name: h\n  rules:\n  - alert: A\n    expr: r > on (service) up\n"),
+                     EACH_ALONE | PAIR(METRICS, LOGS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -541,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_signatures),
         cmocka_unit_test(test_hostile_size),
         cmocka_unit_test(test_hostile_lines),
+        cmocka_unit_test(test_ties),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
