@@ -29,6 +29,9 @@ struct tsn_app_options {
     void *incident_clock_arg;
     /* Simulated time: when a transition is applied the clock is not before its step, however late the reading is. */
     bool incident_clock_follows_steps;
+    /* INGEST's sender calls it before each transaction; tests make it a slow sink. NULL: nothing. */
+    void (*before_transaction)(void *arg);
+    void *before_transaction_arg;
 };
 
 /* Reads the rule files, publishes the set if its hash is new. INVALID: configuration or rules (each error is logged with file, line

@@ -49,8 +49,12 @@ static enum tsn_err send_offsets(struct ingest_session *s, const struct tsn_clos
 
 static enum tsn_err send_once(struct ingest_session *s, const struct tsn_closed_batch *b, struct tsn_error *error)
 {
-    enum tsn_err err = tsn_producer_begin(s->producer, error);
+    const struct tsn_app_options *opt = &s->app->opt;
+    enum tsn_err err;
 
+    if (opt->before_transaction)
+        opt->before_transaction(opt->before_transaction_arg);
+    err = tsn_producer_begin(s->producer, error);
     for (size_t p = 0; p < b->record_count && !err; p++)
         err = tsn_producer_send(s->producer, s->config->topics.samples, (int32_t)p, NULL, 0, b->records[p].data, b->records[p].len,
                                 b->wall_ms, NULL, 0, error);
