@@ -232,7 +232,7 @@ static void test_burst_after_silence(void **state)
     }
     assert_non_null(strstr(tsn_buf_str(&w.lines), "+30 Burst inactive>firing"));
     assert_non_null(strstr(tsn_buf_str(&w.lines), "+420 Burst inactive>firing"));
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+450 Often inactive>firing {alertname=\"Often\", service=\"a\"} 6"));
+    assert_non_null(strstr(tsn_buf_str(&w.lines), "+435 Often inactive>firing {alertname=\"Often\", service=\"a\"} 5"));
     same_as_reference(&w, T0, T0 + 600 * S);
     world_stop(&w);
 }
