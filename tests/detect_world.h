@@ -393,14 +393,13 @@ static void ref_know(struct ref_samples *all, struct tsn_labels *labels, int64_t
 }
 
 /* Totals from the panes in order of time: zero at birth (known when its pane ends), a sample at each
- * pane's end, the total before it at a pane's start if it stood for 15 s, a marker after the ttl. */
+ * pane's end, a marker after the ttl. */
 static WORLD_UNUSED void ref_totals(struct reference *ref, struct ref_samples *all)
 {
     for (size_t i = 0; i < ref->counters.len; i++) {
         struct ref_counter *c = &ref->counters.items[i];
         tsn_fixed total = 0;
         int64_t last_ms = TSN_TIME_NONE;
-        double stood = 0;
 
         qsort(c->panes.items, c->panes.len, sizeof *c->panes.items, world_by_ref_pane);
         for (size_t k = 0; k < c->panes.len; k++) {
@@ -411,11 +410,8 @@ static WORLD_UNUSED void ref_totals(struct reference *ref, struct ref_samples *a
                 continue;
             if (last_ms == TSN_TIME_NONE)
                 ref_know(all, c->labels, pane_ms + 1000, pane_ms, 0);
-            else if (pane_ms >= last_ms + 1000 + 15000)
-                ref_know(all, c->labels, pane_ms + 1000, pane_ms, stood);
             ref_know(all, c->labels, pane_ms + 1000, pane_ms + 1000, tsn_fixed_to_double(total));
             last_ms = pane_ms;
-            stood = tsn_fixed_to_double(total);
             if (k + 1 == c->panes.len || last_ms + 1000 + ref->ttl_ms <= c->panes.items[k + 1].pane_ms) {
                 ref_know(all, c->labels, last_ms + 1000 + ref->ttl_ms, last_ms + 1000 + ref->ttl_ms, tsn_stale());
                 last_ms = TSN_TIME_NONE;

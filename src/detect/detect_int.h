@@ -21,9 +21,6 @@
 #include "tocsin/plan.h"
 
 #define TSN_PANE_MS INT64_C(1000)
-/* A counted total that stood still for this long is said again one pane before it changes: in a window that it alone reaches into, the change
- * would else be a first sample, and no increase. As a birth's zero does for the first burst, this does for every later one. */
-#define TSN_HOLD_MS INT64_C(15000)
 #define TSN_MINUTE_MS INT64_C(60000)
 #define TSN_DEFAULT_LOOKBACK_MS INT64_C(300000) /* Prometheus's */
 

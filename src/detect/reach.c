@@ -118,7 +118,7 @@ int64_t tsn_detect_reach_ms(const struct tsn_rule_set *set, int64_t lookback_ms)
     for (size_t i = 0; i < all.len; i++)
         longest_ms = all.items[i].reach_ms > longest_ms ? all.items[i].reach_ms : longest_ms;
     tsn_vec_release(&all);
-    return longest_ms + TSN_HOLD_MS + TSN_PANE_MS;
+    return longest_ms;
 }
 
 /* ---- selectors by metric name ------------------------------------------------------------- */
@@ -292,6 +292,5 @@ int64_t tsn_detect_refill_ms(const struct tsn_detect *d)
     }
     if (least_ms == INT64_MAX || d->counted_ms == TSN_TIME_NONE)
         return TSN_TIME_NONE;
-    least_ms = least_ms < d->counted_ms - TSN_PANE_MS ? least_ms : d->counted_ms - TSN_PANE_MS;
-    return least_ms - TSN_HOLD_MS - TSN_PANE_MS; /* whether a pane has one shortly before it decides what it gives */
+    return least_ms < d->counted_ms - TSN_PANE_MS ? least_ms : d->counted_ms - TSN_PANE_MS;
 }

@@ -307,16 +307,13 @@ static bool end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
     return true;
 }
 
-/* Adds one pane to the current life. What went before it stands at the pane's start (zero at birth), so that a burst after silence is an
- * increase; last_ms NONE: the pane before this one lies behind all that is refilled. A total at or before unsure_ms is not shown. */
+/* Adds one pane to the current life; its birth puts the zero, so that a first burst is an increase. A total at or before
+ * unsure_ms is not shown. */
 static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane, int64_t unsure_ms)
 {
     if (life->birth_ms == TSN_TIME_NONE) {
         life->birth_ms = pane->pane_ms;
         insert_birth(s, pane->pane_ms);
-    } else if (pane->pane_ms > life->birth_ms &&
-               pane->pane_ms - TSN_PANE_MS - TSN_HOLD_MS >= (life->last_ms == TSN_TIME_NONE ? unsure_ms : life->last_ms)) {
-        tsn_series_insert(s, pane->pane_ms, tsn_fixed_to_double(life->total));
     }
     (void)tsn_fixed_add(&life->total, pane->delta); /* saturates: 2^63 events in a series */
     life->last_ms = pane->pane_ms;
@@ -356,7 +353,6 @@ static void rebase_life(struct series *s, struct life *life, int64_t from_ms)
         if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
             (void)tsn_fixed_add(&read, s->panes.items[i].delta);
     life->total -= read;
-    life->last_ms = TSN_TIME_NONE;
     insert_birth(s, life->birth_ms);
     for (size_t i = 0; i < s->panes.len; i++)
         if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)

@@ -213,30 +213,6 @@ static void test_counter_ttl(void **state)
     world_stop(&w);
 }
 
-/* The second burst comes long after every window has passed the first, within one pane: an increase all the same. Changes that come
- * often need no help: nothing is added between them. */
-static void test_burst_after_silence(void **state)
-{
-    struct world w;
-
-    TSN_UNUSED(state);
-    world_start(&w, GROUP "{alert: Burst, expr: 'increase(err[1m]) > 3'}, {alert: Often, expr: 'count_over_time(err[10m]) > 4'}" END, 0);
-    tick(&w, T0);
-    for (int64_t t = 15; t <= 600; t += 15) {
-        if (t == 15 || t == 405)
-            for (int i = 0; i < 9; i++)
-                count(&w, "err{service=\"a\"}", T0 + t * S, 1);
-        if (t == 420 || t == 435)
-            count(&w, "err{service=\"a\"}", T0 + t * S, 1);
-        tick(&w, T0 + t * S);
-    }
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+30 Burst inactive>firing"));
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+420 Burst inactive>firing"));
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+435 Often inactive>firing {alertname=\"Often\", service=\"a\"} 5"));
-    same_as_reference(&w, T0, T0 + 600 * S);
-    world_stop(&w);
-}
-
 /* ---- time --------------------------------------------------------------------------------- */
 
 static void test_absent_in_silence(void **state)
@@ -576,8 +552,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_for_and_keep_firing), cmocka_unit_test(test_recording_rules),
         cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_first_burst_fires),
-        cmocka_unit_test(test_counter_ttl),
-        cmocka_unit_test(test_burst_after_silence), cmocka_unit_test(test_absent_in_silence),
+        cmocka_unit_test(test_counter_ttl),         cmocka_unit_test(test_absent_in_silence),
         cmocka_unit_test(test_absent_of_what_never_was), cmocka_unit_test(test_leap),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),

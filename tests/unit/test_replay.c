@@ -80,9 +80,9 @@ static void test_part_of_the_log(void **state)
     tsn_replay_finish(whole, &all);
     assert_int_equal(all.transition_count, 8); /* three rises, two falls; each rise is pending first */
     part = open_replay(1200, 1800, NULL, 0);
-    /* the longer of window (1 m) and lookback (5 m), the span that decides whether a total is said again (16 s), + 30 s for */
-    assert_int_equal(tsn_replay_lead_ms(part), 346 * S);
-    first = (1200 - 346) / 15;
+    /* the longer of window (1 m) and lookback (5 m), + 30 s for */
+    assert_int_equal(tsn_replay_lead_ms(part), 330 * S);
+    first = (1200 - 330) / 15;
     feed(part, &log, first);
     tsn_replay_finish(part, &some);
     for (size_t i = 0; i < all.transition_count; i++)
