@@ -312,7 +312,7 @@ static void stand_before(struct tsn_detect *d, struct series *s, int64_t pane_ms
     if (s->life.birth_ms == TSN_TIME_NONE || s->samples.len == 0 || s->samples.items[s->samples.len - 1].ts_ms >= pane_ms ||
         s->life.last_ms + TSN_PANE_MS + d->opt.counter_ttl_ms <= pane_ms)
         return;
-    tsn_series_room(s, 1, d->needless_ms);
+    tsn_series_room(s, 1, tsn_detect_needless_of(d, s));
     tsn_series_insert(s, pane_ms, tsn_fixed_to_double(s->life.total));
 }
 
