@@ -3,7 +3,7 @@
 
 Each point fills a topic (seeded) and reads it to its end with all three stages, exactly once; one thing changes, the rest stays at 1,000 series, one
 rule of two 5-minute windows by 15 s, 4 input partitions. A point has BENCH_SCALE_EVENTS events (default 3,000,000) in 20 minutes of event time, so steps
-are 80 whatever changes; a million series get two events each and so cost the miss of the memo every other time. Rules differ in
+are 80 whatever changes; a million series get three events each and so miss the memo every third time. Rules differ in
 threshold and in the statuses they match, so that a part is shared by all and a part is not. Prints BENCH lines; writes scale.tsv and SVG curves to build/bench.
 
 Usage: scale_bench.py TOCSIN FOLDER      FOLDER holds fill
