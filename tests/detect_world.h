@@ -17,6 +17,7 @@
 
 #include "tocsin/codec.h"
 #include "tocsin/detect.h"
+#include "tocsin/patterns.h"
 #include "tocsin/rule_eval.h"
 #include "tocsin/series_notation.h"
 
@@ -38,7 +39,9 @@ struct log_writer {
     uint32_t next_ref;
     struct tsn_map refs; /* label id → ref + 1, of this minute */
     struct tsn_batch batch;
-    size_t points_cap, deltas_cap, inputs_cap, decls_cap, series_cap;
+    size_t points_cap, deltas_cap, inputs_cap, decls_cap, series_cap, signatures_cap, counts_cap;
+    struct tsn_map told; /* signatures announced in this minute */
+    int64_t told_minute;
 };
 
 struct log {
@@ -64,12 +67,15 @@ static WORLD_UNUSED void writer_init(struct log_writer *w, int32_t slot, int64_t
     w->writer = writer;
     w->minute = -1;
     tsn_map_init(&w->refs);
+    tsn_map_init(&w->told);
+    w->told_minute = -1;
 }
 
 static WORLD_UNUSED void writer_release(struct log_writer *w)
 {
     tsn_batch_release(&w->batch);
     tsn_map_release(&w->refs);
+    tsn_map_release(&w->told);
 }
 
 static WORLD_UNUSED struct tsn_labels *world_labels(const char *text)
@@ -161,6 +167,34 @@ static WORLD_UNUSED void put_decl(struct log_writer *w, const char *topic, int32
     b->decls[b->decl_count++] = decl;
 }
 
+/* `count` lines of one signature, as INGEST sends them: announced at its first use in a minute, with a sample. */
+static WORLD_UNUSED void put_lines(struct log *log, struct log_writer *w, const char *service, const char *level,
+                                   const char *line, int64_t ts_ms, int64_t count)
+{
+    struct tsn_buf scratch = TSN_BUF_INIT, key = TSN_BUF_INIT;
+    struct tsn_signature s = tsn_pattern_signature(NULL, line, strlen(line), &scratch);
+    struct tsn_batch *b = &w->batch;
+    bool fresh;
+
+    if (log->wall_ms / 60000 != w->told_minute) {
+        tsn_map_clear(&w->told);
+        w->told_minute = log->wall_ms / 60000;
+    }
+    tsn_buf_printf(&key, "%s/%s/%llx", service, level, (unsigned long long)s.hash);
+    tsn_map_upsert(&w->told, key.data, key.len, &fresh);
+    if (fresh) {
+        WORLD_PUSH(b->signatures, b->signature_count, w->signatures_cap);
+        b->signatures[b->signature_count++] = (struct tsn_batch_signature){
+            s.hash, tsn_strdup(service), tsn_strdup(level), tsn_strndup(s.text, s.len), tsn_strdup(line), tsn_strdup("l"), 0,
+            log->next_offset * 100 + (int64_t)b->signature_count, ts_ms };
+    }
+    WORLD_PUSH(b->signature_counts, b->signature_count_count, w->counts_cap);
+    b->signature_counts[b->signature_count_count++] =
+        (struct tsn_batch_signature_count){ s.hash, tsn_strdup(service), tsn_strdup(level), ts_ms / 1000 * 1000, count };
+    tsn_buf_release(&scratch);
+    tsn_buf_release(&key);
+}
+
 static int world_by_ref_ts(const void *a, const void *b)
 {
     const struct tsn_batch_point *x = a, *y = b;
@@ -211,6 +245,7 @@ static WORLD_UNUSED size_t log_send(struct log *log, struct log_writer *w)
     tsn_batch_release(b);
     memset(b, 0, sizeof *b);
     w->points_cap = w->deltas_cap = w->inputs_cap = w->decls_cap = w->series_cap = 0;
+    w->signatures_cap = w->counts_cap = 0;
     return log->records.len - 1;
 }
 

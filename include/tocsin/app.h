@@ -13,6 +13,7 @@
 #define TOCSIN_APP_H
 
 #include "tocsin/config.h"
+#include "tocsin/detect.h"
 #include "tocsin/rules.h"
 
 struct tsn_app;
@@ -68,6 +69,7 @@ struct tsn_app_stats {
         bool running, ready;
         uint64_t batches, samples, steps, evaluations, rule_errors, transitions, late_dropped, late_moved, series, bad_records, limits;
         uint64_t commits, aborts, sessions, fenced, takeovers;
+        struct tsn_mining_stats mining;
         int64_t step_us_total, commit_us_total, watermark_ms, rule_set, blind_since_ms, last_commit_ns;
         int32_t partitions;
     } detect;

@@ -36,6 +36,7 @@ struct tsn_detect_options {
     bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
     const struct tsn_labels *external_labels; /* borrowed; may be NULL */
     const char *external_url;                 /* borrowed; may be NULL */
+    bool fill_job; /* series of log templates have job = service, as INGEST fills it */
 };
 
 /* A record for the compacted topic `state`. Key is kind/… as text; value NULL deletes. Owned. */
@@ -48,9 +49,18 @@ struct tsn_state_record {
 struct tsn_detect_output {
     TSN_VEC(struct tsn_transition) transitions;
     TSN_VEC(struct tsn_state_record) state;
+    TSN_VEC(struct tsn_state_record) templates; /* records for topic `templates`; key is service/id */
 };
 void tsn_detect_output_reset(struct tsn_detect_output *out);   /* frees the content, keeps arrays */
 void tsn_detect_output_release(struct tsn_detect_output *out);
+
+/* Log patterns. Sizes as they are, counters since creation. */
+struct tsn_mining_stats {
+    uint64_t templates, scopes; /* living; (service, level) pairs with any */
+    uint64_t lines, discovered, merged;
+    uint64_t evicted_templates, evicted_scopes, limit_texts; /* limits met */
+    uint64_t unknown_texts; /* signatures mined as <*>: never announced, or over the limit */
+};
 
 /* Counters since creation; for /metrics and `status`. */
 struct tsn_detect_stats {
@@ -63,6 +73,7 @@ struct tsn_detect_stats {
     uint64_t unknown_refs; /* samples whose series was never announced: a hole in the log */
     uint64_t refill_mismatches; /* takeovers whose refill did not meet the checkpoint's clocks: samples and
                                    state disagree; the checkpoint's hold */
+    struct tsn_mining_stats mining;
 };
 
 struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options);

@@ -213,7 +213,9 @@ struct tsn_transition {
     int64_t step_ms;      /* step_ts: the step at which it happened */
     int64_t keep_firing_since_ms; /* TSN_TIME_NONE if not */
     bool warming;
-    /* Up to five sample lines for alerts on log templates; owned. */
+    /* Of alerts on log templates: up to five templates ("id text") and as many sample lines; owned. */
+    char **templates;
+    size_t template_count;
     char **sample_lines;
     size_t sample_line_count;
 };
@@ -258,8 +260,8 @@ struct tsn_incident_alert {
     double value;
     int64_t fired_at_ms, resolved_at_ms;
     bool warming;
-    char **sample_lines;
-    size_t sample_line_count;
+    char **templates, **sample_lines;
+    size_t template_count, sample_line_count;
 };
 
 /* An incident, whole: what every event carries as its snapshot. */

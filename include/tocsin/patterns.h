@@ -139,6 +139,8 @@ struct tsn_template {
 };
 /* False if ref is unknown, merged away or evicted. */
 bool tsn_miner_get(const struct tsn_miner *miner, uint32_t ref, struct tsn_template *out);
+/* Puts a template's counts right, after a restore of a snapshot older than they are. */
+void tsn_miner_set_tally(struct tsn_miner *miner, uint32_t ref, int64_t count, int64_t first_ms, int64_t last_ms);
 /* Live templates in order of discovery: start with *cursor = 0 until false. */
 bool tsn_miner_next(const struct tsn_miner *miner, uint32_t *cursor, struct tsn_template *out);
 void tsn_miner_scope_name(const struct tsn_miner *miner, uint32_t scope, const char **service, const char **level);

@@ -150,7 +150,7 @@ void tsn_app_poll(struct tsn_app *app)
 static enum tsn_err need_topics(struct tsn_app *app, struct tsn_error *error)
 {
     const struct tsn_config *c = app->config;
-    const char *topics[] = { c->topics.samples, c->topics.state, c->topics.rules, c->topics.alerts, c->topics.commands,
+    const char *topics[] = { c->topics.samples, c->topics.state, c->topics.rules, c->topics.templates, c->topics.alerts, c->topics.commands,
                              c->topics.incidents, c->topics.respond, c->topics.deadletter };
 
     for (size_t i = 0; i < TSN_ARRAY_LEN(topics); i++) {

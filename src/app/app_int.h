@@ -21,7 +21,7 @@ struct rule_book;
 struct rule_settings {
     char *shard_label;
     int64_t lookback_ms, counter_ttl_ms;
-    bool warmup;
+    bool warmup, fill_job;
     struct tsn_labels *external_labels; /* the book's */
     char *external_url;
 };

@@ -111,6 +111,21 @@ static enum tsn_err send_state(struct session *s, int32_t partition, struct tsn_
     return err;
 }
 
+/* What people read of log templates: keyed, so that the broker's compaction keeps the last word. */
+static enum tsn_err send_templates(struct session *s, struct tsn_error *error)
+{
+    static const struct tsn_header header = { "content-type", "application/json", 16 };
+    enum tsn_err err = TSN_OK;
+
+    for (size_t i = 0; i < s->out.templates.len && !err; i++) {
+        const struct tsn_state_record *r = &s->out.templates.items[i];
+
+        err = tsn_producer_send(s->producer, s->config->topics.templates, -1, r->key, strlen(r->key), r->value, r->value_len,
+                                TSN_TIME_NONE, &header, r->value ? 1 : 0, error);
+    }
+    return err;
+}
+
 /* Everything that was applied since the last one. Output of the cores was gathered in s->out by partition order already. */
 static enum tsn_err transact(struct session *s, struct tsn_error *error)
 {
@@ -128,6 +143,8 @@ static enum tsn_err transact(struct session *s, struct tsn_error *error)
         tsn_detect_output_reset(&s->out);
         tsn_detect_checkpoint(o->core, o->next_offset, &s->out);
         err = send_state(s, o->partition, error);
+        if (!err)
+            err = send_templates(s, error);
         tsn_vec_push(&offsets, at);
     }
     tsn_detect_output_reset(&s->out);
@@ -262,6 +279,7 @@ static struct tsn_detect *new_core(struct session *s, int32_t partition)
         .partition = partition,
         .partition_count = s->app->samples_partitions,
         .warmup = s->settings.warmup,
+        .fill_job = s->settings.fill_job,
         .counter_ttl_ms = s->settings.counter_ttl_ms,
         .lookback_ms = s->settings.lookback_ms,
         .max_series = (size_t)s->config->detect.max_series,
@@ -433,6 +451,19 @@ static void publish_rules(struct session *s)
     pthread_mutex_unlock(&s->app->stats_lock);
 }
 
+static void add_mining(struct tsn_mining_stats *sum, const struct tsn_mining_stats *one)
+{
+    sum->templates += one->templates;
+    sum->scopes += one->scopes;
+    sum->lines += one->lines;
+    sum->discovered += one->discovered;
+    sum->merged += one->merged;
+    sum->evicted_templates += one->evicted_templates;
+    sum->evicted_scopes += one->evicted_scopes;
+    sum->limit_texts += one->limit_texts;
+    sum->unknown_texts += one->unknown_texts;
+}
+
 static void publish_stats(struct session *s)
 {
     struct tsn_detect_stats sum = { 0 };
@@ -456,6 +487,7 @@ static void publish_stats(struct session *s)
         sum.late_moved += one.late_moved;
         sum.series += one.series;
         sum.series_limit_hits += one.series_limit_hits;
+        add_mining(&sum.mining, &one.mining);
         sum.rule_set = one.rule_set;
         if (one.watermark_ms != TSN_TIME_NONE && one.watermark_ms < least_ms)
             least_ms = one.watermark_ms;
@@ -476,6 +508,7 @@ static void publish_stats(struct session *s)
     to->detect.late_moved = sum.late_moved;
     to->detect.series = sum.series;
     to->detect.limits = sum.series_limit_hits;
+    to->detect.mining = sum.mining;
     to->detect.rule_set = sum.rule_set;
     to->detect.watermark_ms = s->watermark_ms;
     to->detect.bad_records = s->bad_records;
@@ -578,6 +611,7 @@ static enum tsn_err open_session(struct session *s, struct tsn_error *error)
     else if ((s->producer = tsn_producer_new(s->config, id, 15000, error))) {
         tsn_producer_know(s->producer, s->config->topics.alerts);
         tsn_producer_know(s->producer, s->config->topics.state);
+        tsn_producer_know(s->producer, s->config->topics.templates);
         s->consumer = tsn_consumer_new(&member, error);
     }
     tsn_free(id);

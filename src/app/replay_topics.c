@@ -252,6 +252,7 @@ static void open_core(struct source *s, int32_t partitions)
         .detect = { .shard_label = s->settings.shard_label,
                     .partition_count = partitions,
                     .warmup = s->settings.warmup,
+                    .fill_job = s->settings.fill_job,
                     .counter_ttl_ms = s->settings.counter_ttl_ms,
                     .lookback_ms = s->settings.lookback_ms,
                     .max_series = (size_t)s->config->detect.max_series,

@@ -64,6 +64,7 @@ static void read_settings(const struct tsn_json_node *object, struct rule_settin
 {
     const struct tsn_json_node *labels = object ? tsn_json_get(object, "external_labels") : NULL;
     const struct tsn_json_node *warmup = object ? tsn_json_get(object, "warmup") : NULL;
+    const struct tsn_json_node *fill_job = object ? tsn_json_get(object, "fill_job") : NULL;
     struct tsn_labels_builder b;
 
     s->shard_label = text_of(object, "shard_label");
@@ -73,6 +74,7 @@ static void read_settings(const struct tsn_json_node *object, struct rule_settin
     s->lookback_ms = integer_of(object, "lookback_ms");
     s->counter_ttl_ms = integer_of(object, "counter_ttl_ms");
     s->warmup = warmup && warmup->kind == TSN_JSON_TRUE;
+    s->fill_job = fill_job && fill_job->kind == TSN_JSON_TRUE;
     tsn_labels_builder_init(&b);
     if (labels && labels->kind == TSN_JSON_OBJECT)
         tsn_json_foreach(labels, n)
@@ -257,8 +259,9 @@ static void put_settings(const struct tsn_config *config, struct tsn_buf *out)
 {
     tsn_buf_puts(out, "{\"shard_label\":");
     tsn_buf_json_string(out, config->detect.shard_label, strlen(config->detect.shard_label));
-    tsn_buf_printf(out, ",\"lookback_ms\":%lld,\"counter_ttl_ms\":%lld,\"warmup\":%s,\"external_url\":", (long long)config->detect.lookback_ms,
-                   (long long)config->time.counter_ttl_ms, config->detect.warmup ? "true" : "false");
+    tsn_buf_printf(out, ",\"lookback_ms\":%lld,\"counter_ttl_ms\":%lld,\"warmup\":%s,\"fill_job\":%s,\"external_url\":",
+                   (long long)config->detect.lookback_ms, (long long)config->time.counter_ttl_ms, config->detect.warmup ? "true" : "false",
+                   config->ingest.fill_job ? "true" : "false");
     tsn_buf_json_string(out, config->detect.external_url, strlen(config->detect.external_url));
     tsn_buf_puts(out, ",\"external_labels\":{");
     for (size_t i = 0; i < config->detect.external_labels.len; i++) {

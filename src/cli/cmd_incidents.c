@@ -115,6 +115,16 @@ static void print_json(const struct tsn_incident *in)
     tsn_buf_release(&out);
 }
 
+static void print_texts(char *const *lines, size_t count, const char *before, struct tsn_buf *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        tsn_buf_reset(text);
+        tsn_buf_puts(text, lines[i]);
+        clean(text);
+        printf("%s%s\n", before, tsn_buf_str(text));
+    }
+}
+
 static void print_alerts(const struct tsn_incident *in)
 {
     struct tsn_buf text = TSN_BUF_INIT;
@@ -127,12 +137,8 @@ static void print_alerts(const struct tsn_incident *in)
         clean(&text);
         printf("  %-9s %s%s%s%s\n", tsn_alert_state_name(a->state), tsn_buf_str(&text), a->state == TSN_ALERT_FIRING ? "" : " (",
                a->state == TSN_ALERT_FIRING ? "" : tsn_end_reason_name(a->end_reason), a->state == TSN_ALERT_FIRING ? "" : ")");
-        for (size_t line = 0; line < a->sample_line_count; line++) {
-            tsn_buf_reset(&text);
-            tsn_buf_puts(&text, a->sample_lines[line]);
-            clean(&text);
-            printf("            %s\n", tsn_buf_str(&text));
-        }
+        print_texts(a->templates, a->template_count, "          ≈ ", &text);
+        print_texts(a->sample_lines, a->sample_line_count, "            ", &text);
     }
     tsn_buf_release(&text);
 }

@@ -50,6 +50,7 @@ static const struct field transition_fields[] = {
     TIME(MAY, tsn_transition, keep_firing_since),
     FIELD(F_BOOL, MAY, tsn_transition, warming),
     TEXTS(tsn_transition, sample_lines, sample_line_count),
+    TEXTS(tsn_transition, templates, template_count),
 };
 static const struct record transition_record = RECORD("alert transition", tsn_transition, transition_fields);
 
@@ -84,6 +85,7 @@ static const struct field alert_fields[] = {
     TIME(MAY, tsn_incident_alert, resolved_at),
     FIELD(F_BOOL, MAY, tsn_incident_alert, warming),
     TEXTS(tsn_incident_alert, sample_lines, sample_line_count),
+    TEXTS(tsn_incident_alert, templates, template_count),
 };
 static const struct record alert_record = RECORD("incident alert", tsn_incident_alert, alert_fields);
 

@@ -6,6 +6,7 @@
  * same batch as the watermark that closes their step are therefore seen by it.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
         d->opt.max_series = DEFAULT_MAX_SERIES;
     TSN_ASSERT(d->opt.partition_count > 0);
     tsn_store_init(&d->store);
+    tsn_mining_init(d);
     d->set_number = -1;
     d->floor_ms = d->needless_ms = TSN_TIME_NONE;
     d->stats.watermark_ms = TSN_TIME_NONE;
@@ -64,6 +66,7 @@ void tsn_detect_free(struct tsn_detect **detect)
     tsn_map_release(&d->written_keys);
     tsn_map_release(&d->unit_lists);
     tsn_vec_release(&d->unit_list);
+    tsn_mining_release(d);
     tsn_store_release(&d->store);
     tsn_free(d);
     *detect = NULL;
@@ -77,8 +80,13 @@ void tsn_detect_output_reset(struct tsn_detect_output *out)
         tsn_free(out->state.items[i].key);
         tsn_free(out->state.items[i].value);
     }
+    for (size_t i = 0; i < out->templates.len; i++) {
+        tsn_free(out->templates.items[i].key);
+        tsn_free(out->templates.items[i].value);
+    }
     out->transitions.len = 0;
     out->state.len = 0;
+    out->templates.len = 0;
 }
 
 void tsn_detect_output_release(struct tsn_detect_output *out)
@@ -86,6 +94,7 @@ void tsn_detect_output_release(struct tsn_detect_output *out)
     tsn_detect_output_reset(out);
     tsn_vec_release(&out->transitions);
     tsn_vec_release(&out->state);
+    tsn_vec_release(&out->templates);
 }
 
 void tsn_detect_apply(struct tsn_detect *d, const struct tsn_batch *batch, int64_t offset,
@@ -112,6 +121,9 @@ void tsn_detect_apply(struct tsn_detect *d, const struct tsn_batch *batch, int64
 void tsn_detect_get_stats(const struct tsn_detect *d, struct tsn_detect_stats *stats)
 {
     *stats = d->stats;
+    stats->mining = d->mining->stats;
+    stats->mining.templates = d->mining->templates;
+    stats->mining.scopes = d->mining->miners;
 }
 
 static void visit_rule(const struct group_run *group, const struct rule_run *run, int64_t last_step_ms,

@@ -9,6 +9,7 @@
  *   steps.c         one step of one unit: rules, what they write, why an alert ended
  *   state.c         writing the state topic
  *   takeover.c      reading it back
+ *   mining*.c       log signatures into templates and their series (mining.h)
  */
 #ifndef TOCSIN_DETECT_INT_H
 #define TOCSIN_DETECT_INT_H
@@ -63,6 +64,7 @@ struct series {
     bool derived; /* written by a rule */
     bool listed;  /* on the list of series with open panes or a running ttl */
     bool queued;  /* on the list of counters to save */
+    bool mined;   /* of a log template: a counter whose samples lie in state, as a derived one's do */
     struct tsn_samples samples; /* what its plans read */
     struct tsn_plan_series *plan; /* its handle in the store's plans; NULL: no rule set in force */
     TSN_VEC(struct open_pane) panes;    /* sorted by pane */
@@ -178,6 +180,7 @@ struct unit {
     int64_t window_ms; /* longest reach back of its selectors, at least the lookback */
     int64_t warm_until_ms;
     bool any_selector;
+    bool mines; /* here, and reads series of log templates */
     struct tsn_routes routes; /* its selectors */
     bool *fed_by;             /* per input topic: can feed a selector */
 };
@@ -196,6 +199,8 @@ struct writer {
     uint32_t refs_cap;
     uint32_t ref_count;
     struct tsn_map far_refs; /* short names that are not small: uint32_t → the same */
+    int64_t texts_minute;    /* log texts announced: in this minute … */
+    uint64_t text_bytes;     /* … so many bytes */
 };
 
 /* A place from which a refill can start: the time state before `offset`. */
@@ -236,6 +241,7 @@ struct tsn_detect {
     int64_t refill_from, refill_until;   /* [from, until) fills windows; below from: names only */
     struct tsn_map restored_alerts;      /* key → owned text, until the refill ends */
     struct tsn_map restored_marks;       /* "checkpoint" and index minutes → owned text */
+    struct mining *mining;       /* mining.h */
     struct tsn_map written_keys; /* alert state keys alive in the topic → hash of the value */
     struct tsn_detect_stats stats;
 };
@@ -258,6 +264,8 @@ struct input_topic *tsn_detect_topic(struct tsn_detect *d, const char *name);
 struct input *tsn_detect_input(struct input_topic *topic, int32_t partition);
 void tsn_detect_declare(struct tsn_detect *d, const struct tsn_input_decl *decl);
 void tsn_detect_feeds(struct tsn_detect *d);
+/* Could a series of this name match the selector? */
+bool tsn_detect_name_possible(const struct tsn_route *route, const char *name);
 void tsn_detect_advance(struct tsn_detect *d);
 bool tsn_detect_all_idle(const struct tsn_detect *d);
 int64_t tsn_detect_next_step(const struct tsn_detect *d, const struct unit *unit);
@@ -268,6 +276,10 @@ int64_t tsn_detect_horizon(const struct tsn_detect *d, const struct series *s);
 void tsn_detect_take_names(struct tsn_detect *d, const struct tsn_batch *b, int64_t offset);
 void tsn_detect_take_samples(struct tsn_detect *d, const struct tsn_batch *b);
 void tsn_detect_list_open(struct tsn_detect *d, struct series *s);
+/* The series' lives are to be saved; of one that is mined its samples from from_ms on, too. */
+void tsn_detect_queue_series(struct tsn_detect *d, struct series *s, int64_t from_ms);
+/* Something of this event time is in the batch: a refill that needs it can start at the mark. */
+void tsn_detect_note_minute(struct tsn_detect *d, int64_t ts_ms);
 /* Folds what every horizon has passed: after a switch a series may have another. */
 void tsn_detect_close_to_horizon(struct tsn_detect *d);
 /* Folds panes up to ts_ms and queues the series for saving if its lives changed. */

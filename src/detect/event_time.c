@@ -113,7 +113,7 @@ bool tsn_detect_all_idle(const struct tsn_detect *d)
 
 /* ---- which inputs feed a unit ------------------------------------------------------------- */
 
-static bool name_possible(const struct tsn_route *route, const char *name)
+bool tsn_detect_name_possible(const struct tsn_route *route, const char *name)
 {
     for (size_t i = 0; i < route->matcher_count; i++)
         if (strcmp(route->matchers[i].name, "__name__") == 0 &&
@@ -128,7 +128,7 @@ static bool feeds(const struct tsn_input_decl *decl, const struct unit *unit)
         return true;
     for (size_t i = 0; i < unit->routes.len; i++)
         for (size_t n = 0; n < decl->name_count; n++)
-            if (name_possible(&unit->routes.items[i], decl->names[n]))
+            if (tsn_detect_name_possible(&unit->routes.items[i], decl->names[n]))
                 return true;
     return false;
 }

@@ -10,6 +10,7 @@
  * happens to be in memory), and until its longest window is full the unit is warming.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,7 @@ static void build_unit(struct tsn_detect *d, const uint32_t *unit_of_group, uint
     }
     unit->window_ms = reach.longest_ms;
     unit->any_selector = reach.any_selector;
+    unit->mines = tsn_mining_feeds(unit);
     d->alerts_read |= unit->here && reach.alerts;
 }
 
@@ -321,7 +323,7 @@ void tsn_detect_attach_series(struct tsn_detect *d, struct series *s)
     const struct tsn_label *shard = tsn_labels_find(s->labels, d->opt.shard_label, strlen(d->opt.shard_label));
     int32_t home = tsn_partition_of(shard ? shard->value : "", shard ? shard->value_len : 0, d->opt.partition_count);
 
-    s->own = s->derived || home == d->opt.partition;
+    s->own = (s->derived && !s->mined) || home == d->opt.partition;
     d->unit_list.len = 0;
     for (uint32_t u = 0; u < d->unit_count; u++)
         if (unit_reads(&d->units[u], s))
@@ -600,6 +602,7 @@ void tsn_detect_emit(struct tsn_detect *d, const struct tsn_group *group, const 
     t.step_ms = step_ms;
     t.keep_firing_since_ms = in->keep_firing_since_ms;
     t.warming = warming;
+    tsn_mining_explain(d, rule, step_ms, &t);
     tsn_vec_push(&out->transitions, t);
     d->stats.transitions++;
 }

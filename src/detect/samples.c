@@ -11,6 +11,7 @@
  * A series that no unit reads is not kept.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,7 @@ void tsn_detect_take_names(struct tsn_detect *d, const struct tsn_batch *b, int6
     for (size_t i = 0; i < b->series_count; i++)
         name_series(w, b->series[i].ref, announced(d, &b->series[i]));
     forget_silent(d, w);
+    tsn_mining_take_texts(d, w, b);
     d->stats.series = d->store.all.len;
 }
 
@@ -201,8 +203,7 @@ static size_t index_at(const struct tsn_detect *d, int64_t minute)
     return at;
 }
 
-/* A sample of this time is in the batch: a refill that needs it can start at the mark. */
-static void note_minute(struct tsn_detect *d, int64_t ts_ms)
+void tsn_detect_note_minute(struct tsn_detect *d, int64_t ts_ms)
 {
     int64_t minute = tsn_minute_of(ts_ms);
     size_t at = index_at(d, minute);
@@ -224,7 +225,7 @@ static void note_sample(struct tsn_detect *d, const struct series *s, int64_t ts
         if (unit->start_ms == TSN_TIME_NONE || ts_ms < unit->start_ms)
             unit->start_ms = ts_ms;
     }
-    note_minute(d, ts_ms);
+    tsn_detect_note_minute(d, ts_ms);
 }
 
 void tsn_detect_list_open(struct tsn_detect *d, struct series *s)
@@ -291,6 +292,7 @@ void tsn_detect_take_samples(struct tsn_detect *d, const struct tsn_batch *b)
         take_point(d, w, &b->points[i]);
     for (size_t i = 0; i < b->delta_count; i++)
         take_delta(d, w, &b->deltas[i]);
+    tsn_mining_take_cells(d, b);
     if (b->point_count && d->store.plans)
         tsn_plans_changed(d->store.plans);
 }
@@ -307,21 +309,33 @@ void tsn_detect_take_mark(struct tsn_detect *d, const struct tsn_batch *b, int64
 
 /* ---- panes that a step has passed, and what can be forgotten ------------------------------ */
 
+void tsn_detect_queue_series(struct tsn_detect *d, struct series *s, int64_t from_ms)
+{
+    tsn_store_touch(&d->store, s);
+    if (s->mined) {
+        if (s->more->dirty_ms == TSN_TIME_NONE)
+            tsn_vec_push(&d->dirty, s);
+        if (s->more->dirty_ms == TSN_TIME_NONE || from_ms < s->more->dirty_ms)
+            s->more->dirty_ms = from_ms;
+    }
+    if (s->queued)
+        return;
+    s->queued = true;
+    tsn_vec_push(&d->changed, s);
+}
+
 void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_ms)
 {
     size_t ready = 0;
+    int64_t first_ms;
 
     while (ready < s->panes.len && s->panes.items[ready].pane_ms + TSN_PANE_MS <= ts_ms)
         ready++;
     if (ready)
         tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), d->needless_ms);
-    if (!tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
-        return;
-    tsn_store_touch(&d->store, s);
-    if (s->queued)
-        return;
-    s->queued = true;
-    tsn_vec_push(&d->changed, s);
+    first_ms = s->samples.len ? s->samples.items[s->samples.len - 1].ts_ms : TSN_TIME_NONE + 1;
+    if (tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
+        tsn_detect_queue_series(d, s, first_ms);
 }
 
 void tsn_detect_close_to_horizon(struct tsn_detect *d)

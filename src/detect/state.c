@@ -6,7 +6,8 @@
  *                                   minute, where its names begin, and the time state there
  *   alert/<file;group>/<rule>/<id>  one alert instance; <rule> is name, hash of labels, place among equals
  *   counter/<id>/<birth>            one life of a counter: total, last pane
- *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules
+ *   derived/<id>/<minute>           what rules wrote to one series in an event minute, and which rules; or what was mined
+ *   miner/ template/ lines/         mining_state.c
  *
  * The time state is all that decides which samples are late and which steps have run: inputs with
  * their watermarks, the rule set, the clocks of the units. With it, reading the log from a mark on
@@ -16,6 +17,7 @@
  * Cost of a checkpoint: what changed, and a walk over the alert instances.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <string.h>
 
@@ -78,6 +80,8 @@ char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
                    TSN_FORMAT_VERSION, (long long)offset, (long long)tsn_detect_announced_from(d, offset),
                    (long long)d->set_number);
     put_time(&out, d->floor_ms);
+    tsn_buf_puts(&out, ",\"mined\":");
+    put_time(&out, d->mining->horizon_ms);
     tsn_buf_puts(&out, ",\"topics\":[");
     for (size_t t = 0; t < d->topics.len; t++) {
         tsn_buf_puts(&out, t ? "," : "");
@@ -193,7 +197,7 @@ static void save_life(const struct series *s, struct life *life, bool ended, str
                    TSN_FORMAT_VERSION, (unsigned long long)(life->total >> 64), (unsigned long long)life->total,
                    (long long)life->last_ms, ended ? "true" : "false");
     tsn_labels_json(&value, s->labels);
-    tsn_buf_putc(&value, '}');
+    tsn_buf_puts(&value, s->mined ? ",\"mined\":true}" : "}");
     push_record(out, &key, &value);
 }
 
@@ -272,7 +276,7 @@ static size_t save_minute(struct series *s, size_t first, struct tsn_detect_outp
     derived_key(&key, s, minute);
     tsn_buf_printf(&value, "{\"format\":%d,\"labels\":", TSN_FORMAT_VERSION);
     tsn_labels_json(&value, s->labels);
-    tsn_buf_puts(&value, ",\"by\":");
+    tsn_buf_puts(&value, s->mined ? ",\"mined\":true,\"by\":" : ",\"by\":");
     put_holders(&value, s);
     tsn_buf_puts(&value, ",\"samples\":[");
     for (i = first; i < s->samples.len && tsn_minute_of(s->samples.items[i].ts_ms) == minute; i++)
@@ -362,6 +366,7 @@ void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn
     save_counters(d, out);
     save_derived(d, out);
     save_index(d, out);
+    tsn_mining_save(d, out);
     text = tsn_detect_time_state(d, next_offset);
     tsn_buf_puts(&key, "checkpoint");
     tsn_buf_puts(&value, text);

@@ -6,6 +6,7 @@
  * In a refill steps only move the clocks: what the rules gave then is in state.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static enum tsn_end_reason end_reason(struct tsn_detect *d, const struct unit *u
         const struct series *s = d->store.all.items[i];
         const char *of = tsn_labels_get(s->labels, d->opt.shard_label);
 
-        if (!s->derived && (!shard || (of && strcmp(of, shard) == 0)) &&
+        if ((!s->derived || s->mined) && (!shard || (of && strcmp(of, shard) == 0)) &&
             tsn_series_live(s, step_ms, d->opt.lookback_ms) && unit_reads(unit, s->labels))
             return TSN_END_SERIES_GONE;
     }
@@ -348,6 +349,7 @@ static void step_unit(struct tsn_detect *d, uint32_t u, int64_t ts_ms, struct ts
     struct unit *unit = &d->units[u];
 
     unit->last_step_ms = ts_ms;
+    tsn_mining_step(d, u, ts_ms);
     if (d->refill_until)
         return;
     close_panes(d, u, ts_ms);

@@ -13,6 +13,7 @@
  * a window gets the very bits it had.
  */
 #include "detect/detect_int.h"
+#include "detect/mining.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -86,6 +87,10 @@ static struct series *series_for(struct tsn_detect *d, const json_t *root, enum 
     if (!s)
         s = tsn_store_add(&d->store, labels, kind);
     tsn_labels_unref(labels);
+    if (json_is_true(json_object_get(root, "mined"))) {
+        tsn_series_derive(s);
+        s->mined = true;
+    }
     return s;
 }
 
@@ -258,6 +263,8 @@ enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t ke
         keep_text(&d->restored_alerts, key, key_len, value, value_len);
     else if (has_kind(key, key_len, "counter/"))
         err = restore_counter(d, key, key_len, root, error);
+    else if (tsn_mining_restore(d, key, key_len, value, value_len))
+        err = TSN_OK;
     else if (has_kind(key, key_len, "derived/"))
         err = restore_derived(d, key, key_len, root, error);
     else
@@ -334,6 +341,7 @@ static enum tsn_err load_time_state(struct tsn_detect *d, const json_t *root, st
     tsn_detect_feeds(d);
     load_units(d, json_object_get(root, "units"));
     d->floor_ms = member(root, "floor");
+    d->mining->horizon_ms = member(root, "mined");
     return TSN_OK;
 }
 
@@ -412,6 +420,8 @@ enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offse
     if (!checkpoint)
         return TSN_OK;
     err = restore_index(d, error);
+    if (!err)
+        err = tsn_mining_restored(d, error);
     if (!err)
         err = load_text(d, checkpoint, &next, &announced, error);
     if (!err)
@@ -500,6 +510,7 @@ static void meet_clocks(struct tsn_detect *d)
     if (!json_equal(json_object_get(now, "units"), units)) {
         d->stats.refill_mismatches++;
         load_units(d, units);
+        d->mining->horizon_ms = member(was, "mined");
     }
     json_decref(now);
     json_decref(was);
@@ -519,7 +530,8 @@ void tsn_detect_refilled(struct tsn_detect *d)
     for (size_t i = 0; i < d->store.all.len; i++) {
         struct series *s = d->store.all.items[i];
 
-        tsn_series_rebase(s, tsn_detect_horizon(d, s), d->opt.counter_ttl_ms);
+        if (!s->mined)
+            tsn_series_rebase(s, tsn_detect_horizon(d, s), d->opt.counter_ttl_ms);
         if (s->panes.len || s->life.birth_ms != TSN_TIME_NONE)
             tsn_detect_list_open(d, s);
         if (s->more->by.len)

@@ -99,6 +99,7 @@ void tsn_transition_release(struct tsn_transition *t)
     tsn_free(t->file);
     tsn_labels_unref(t->labels);
     tsn_labels_unref(t->annotations);
+    free_texts(t->templates, t->template_count);
     free_texts(t->sample_lines, t->sample_line_count);
     memset(t, 0, sizeof *t);
 }
@@ -117,6 +118,7 @@ void tsn_incident_release(struct tsn_incident *incident)
     for (size_t i = 0; i < incident->alert_count; i++) {
         tsn_labels_unref(incident->alerts[i].labels);
         tsn_labels_unref(incident->alerts[i].annotations);
+        free_texts(incident->alerts[i].templates, incident->alerts[i].template_count);
         free_texts(incident->alerts[i].sample_lines, incident->alerts[i].sample_line_count);
     }
     tsn_free(incident->alerts);
@@ -156,6 +158,7 @@ void tsn_incident_copy(struct tsn_incident *to, const struct tsn_incident *from)
 
         a->labels = a->labels ? tsn_labels_ref(a->labels) : NULL;
         a->annotations = a->annotations ? tsn_labels_ref(a->annotations) : NULL;
+        a->templates = copy_texts(a->templates, a->template_count);
         a->sample_lines = copy_texts(a->sample_lines, a->sample_line_count);
     }
 }

@@ -558,6 +558,16 @@ bool tsn_miner_get(const struct tsn_miner *miner, uint32_t ref, struct tsn_templ
     return true;
 }
 
+void tsn_miner_set_tally(struct tsn_miner *miner, uint32_t ref, int64_t count, int64_t first_ms, int64_t last_ms)
+{
+    struct group *g = &miner->groups.items[ref];
+
+    TSN_ASSERT(ref < miner->groups.len && g->state == GROUP_LIVE);
+    g->count = count;
+    g->first_ms = first_ms;
+    g->last_ms = last_ms;
+}
+
 bool tsn_miner_next(const struct tsn_miner *miner, uint32_t *cursor, struct tsn_template *out)
 {
     while (*cursor < miner->groups.len)

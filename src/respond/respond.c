@@ -195,11 +195,17 @@ static struct tsn_incident_alert *find_alert(struct tsn_incident *in, const char
     return NULL;
 }
 
+static void free_lines(char **lines, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tsn_free(lines[i]);
+    tsn_free(lines);
+}
+
 static void clear_alert(struct tsn_incident_alert *a)
 {
-    for (size_t i = 0; i < a->sample_line_count; i++)
-        tsn_free(a->sample_lines[i]);
-    tsn_free(a->sample_lines);
+    free_lines(a->sample_lines, a->sample_line_count);
+    free_lines(a->templates, a->template_count);
     tsn_labels_unref(a->labels);
     tsn_labels_unref(a->annotations);
     memset(a, 0, sizeof *a);
@@ -223,9 +229,26 @@ static size_t lines_bytes(char *const *lines, size_t count)
     return n;
 }
 
+/* What an alert may do without. */
+static size_t more_bytes(const struct tsn_transition *t)
+{
+    return labels_bytes(t->annotations) + lines_bytes(t->sample_lines, t->sample_line_count) +
+           lines_bytes(t->templates, t->template_count);
+}
+
+static char **copy_lines(char *const *lines, size_t count)
+{
+    char **copy = count ? tsn_calloc(count, sizeof *copy) : NULL;
+
+    for (size_t i = 0; i < count; i++)
+        copy[i] = tsn_strdup(lines[i]);
+    return copy;
+}
+
 static size_t alert_bytes(const struct tsn_incident_alert *a)
 {
-    return labels_bytes(a->labels) + labels_bytes(a->annotations) + lines_bytes(a->sample_lines, a->sample_line_count);
+    return labels_bytes(a->labels) + labels_bytes(a->annotations) + lines_bytes(a->sample_lines, a->sample_line_count) +
+           lines_bytes(a->templates, a->template_count);
 }
 
 static size_t incident_bytes(const struct tsn_incident *in)
@@ -259,7 +282,7 @@ static bool evict(struct tsn_incident *in)
 static bool make_room(struct tsn_respond *r, struct tsn_incident *in, const struct tsn_transition *t)
 {
     size_t labels = labels_bytes(t->labels);
-    size_t all = labels + labels_bytes(t->annotations) + lines_bytes(t->sample_lines, t->sample_line_count);
+    size_t all = labels + more_bytes(t);
     bool hit = false;
 
     while (in->alert_count >= r->options.max_alerts || incident_bytes(in) + all > r->options.max_text_bytes) {
@@ -275,8 +298,7 @@ static bool make_room(struct tsn_respond *r, struct tsn_incident *in, const stru
 /* `room`: bytes of text left for it; what does not fit goes without annotations and sample lines. */
 static void fill_alert(struct tsn_respond *r, struct tsn_incident_alert *a, const struct tsn_transition *t, size_t room)
 {
-    bool whole = labels_bytes(t->labels) + labels_bytes(t->annotations) +
-                     lines_bytes(t->sample_lines, t->sample_line_count) <= room;
+    bool whole = labels_bytes(t->labels) + more_bytes(t) <= room;
 
     r->counters.cut_alerts += !whole;
     clear_alert(a);
@@ -288,11 +310,12 @@ static void fill_alert(struct tsn_respond *r, struct tsn_incident_alert *a, cons
     a->fired_at_ms = t->fired_at_ms == TSN_TIME_NONE ? t->step_ms : t->fired_at_ms;
     a->resolved_at_ms = TSN_TIME_NONE;
     a->warming = t->warming;
-    if (!whole || !t->sample_line_count)
+    if (!whole)
         return;
-    a->sample_lines = tsn_calloc(t->sample_line_count, sizeof *a->sample_lines);
-    for (; a->sample_line_count < t->sample_line_count; a->sample_line_count++)
-        a->sample_lines[a->sample_line_count] = tsn_strdup(t->sample_lines[a->sample_line_count]);
+    a->sample_lines = copy_lines(t->sample_lines, t->sample_line_count);
+    a->sample_line_count = t->sample_line_count;
+    a->templates = copy_lines(t->templates, t->template_count);
+    a->template_count = t->template_count;
 }
 
 /* Index of the alert, joined or refreshed; alert_count if there is no room. */

@@ -258,6 +258,8 @@ static void sample_transition(struct tsn_transition *t)
     t->file = tsn_strdup("rules/a.yaml");
     t->labels = tsn_labels_of("alertname", "Hot", "service", "x\n", NULL);
     t->annotations = tsn_labels_of("summary", "hot \xc3\xa9", NULL);
+    t->templates = tsn_calloc(1, sizeof(char *));
+    t->templates[t->template_count++] = tsn_strdup("1 a <*>");
     t->sample_lines = tsn_calloc(2, sizeof(char *));
     t->sample_lines[0] = tsn_strdup("one");
     t->sample_lines[1] = tsn_strdup("");
@@ -278,7 +280,7 @@ static void a_transition_in_json_reads_as_the_contract_says(void **state)
         "\"labels\":{\"alertname\":\"Hot\",\"service\":\"x\\n\"},\"annotations\":{\"summary\":\"hot \xc3\xa9\"},"
         "\"value\":0.1,\"active_at\":\"2026-09-21T14:13:20.000Z\",\"fired_at\":\"2026-09-21T14:14:20.000Z\","
         "\"step_ts\":\"2026-09-21T14:14:20.000Z\",\"keep_firing_since\":null,\"warming\":true,"
-        "\"sample_lines\":[\"one\",\"\"]}");
+        "\"sample_lines\":[\"one\",\"\"],\"templates\":[\"1 a <*>\"]}");
     tsn_transition_release(&t);
     tsn_buf_release(&out);
 }
