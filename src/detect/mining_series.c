@@ -305,12 +305,25 @@ static struct series *series_of(struct tsn_detect *d, struct mined_scope *scope,
     return s->mined && s->unit_count ? s : NULL;
 }
 
+/* Discoveries are rare, so there may be one sample in a window, and one is no increase(): what the total was stands where the pane
+ * begins, as the zero does at birth. */
+static void stand_before(struct tsn_detect *d, struct series *s, int64_t pane_ms)
+{
+    if (s->life.birth_ms == TSN_TIME_NONE || s->samples.len == 0 || s->samples.items[s->samples.len - 1].ts_ms >= pane_ms ||
+        s->life.last_ms + TSN_PANE_MS + d->opt.counter_ttl_ms <= pane_ms)
+        return;
+    tsn_series_room(s, 1, d->needless_ms);
+    tsn_series_insert(s, pane_ms, tsn_fixed_to_double(s->life.total));
+}
+
 void tsn_mined_count(struct tsn_detect *d, struct mined_scope *scope, struct mined *mined, int64_t pane_ms, int64_t count)
 {
     struct series *s = series_of(d, scope, mined);
 
     if (!s)
         return;
+    if (!mined)
+        stand_before(d, s, pane_ms);
     (void)tsn_series_add_delta(s, pane_ms, (tsn_fixed)count << 64);
     tsn_detect_list_open(d, s);
     tsn_detect_close_series(d, s, pane_ms + TSN_PANE_MS);

@@ -214,14 +214,17 @@ static void test_new_template(void **state)
     lines(&w, "b", "INFO", "GET /x 200 in 9 ms", 7, 1);
     send(&w, 12);
     lines(&w, "a", "ERROR", "connection to 10.0.0.9 lost after 30 s", 13, 3);
-    send(&w, 100);
+    send(&w, 60);
+    lines(&w, "a", "ERROR", "disk /dev/sda1 is full", 77, 1);
+    send(&w, 130);
     run(&w.log, 0, &text);
     assert_int_equal(count_of(&text, "+10 New pending>firing") + count_of(&text, "+10 New inactive>firing"), 1);
-    assert_int_equal(count_of(&text, " New "), 2); /* and its end */
+    assert_int_equal(count_of(&text, " New "), 4); /* each has its end */
+    assert_int_equal(count_of(&text, "+80 New inactive>firing"), 1); /* the second of its service and level is as new as the first */
     assert_non_null(strstr(tsn_buf_str(&text), "  of "));
     assert_non_null(strstr(tsn_buf_str(&text), "connection to <*> lost after <*>"));
     assert_non_null(strstr(tsn_buf_str(&text), "  as connection to 10.0.0.1 lost after 3 s\n"));
-    assert_int_equal(count_of(&text, "\"text\":"), 3); /* one a service and level */
+    assert_int_equal(count_of(&text, "\"text\":"), 4);
     assert_non_null(strstr(tsn_buf_str(&text), "\"count\":5"));
     tsn_buf_release(&text);
     world_release(&w);
