@@ -11,6 +11,8 @@
  * are known. The report says where that did not hold. With a forced rule set it is a what-if (tsn_replay_merged):
  * only series that some live set selected are in the log.
  *
+ * Log templates are mined anew from where the log given begins: each is new there once, and merges may come later than they did live.
+ *
  * Limits: transitions and events are kept until the end; options.max_transitions (0: 1,000,000) of them, then LIMIT.
  */
 #ifndef TOCSIN_REPLAY_H
