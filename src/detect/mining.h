@@ -93,7 +93,7 @@ struct mining {
     size_t templates;          /* living ones, over all scopes */
     size_t miners;
     struct tsn_mining_stats stats;
-    bool known_only;           /* replay: what the live run knew is known */
+    bool history;              /* replay: what the live run knew in the end is known */
 };
 
 void tsn_mining_init(struct tsn_detect *d);
