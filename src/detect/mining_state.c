@@ -471,8 +471,11 @@ enum tsn_err tsn_detect_seed_done(struct tsn_detect *d, struct tsn_error *error)
 enum tsn_err tsn_mining_restored(struct tsn_detect *d, struct tsn_error *error)
 {
     struct mining *m = d->mining;
-    enum tsn_err err = take_kind(m, "template/", error);
+    struct tsn_error unheard;
+    enum tsn_err err;
 
+    error = error ? error : &unheard;
+    err = take_kind(m, "template/", error);
     if (!err)
         err = take_kind(m, "lines/", error);
     if (!err)
