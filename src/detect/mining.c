@@ -276,6 +276,15 @@ static void take_merges(struct tsn_detect *d, struct mined_scope *scope, int64_t
     tsn_miner_merged_clear(scope->miner);
 }
 
+static int64_t lines_of(const struct mined_cell *cells, size_t count)
+{
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += cells[i].count;
+    return sum;
+}
+
 /* Signatures the miner does not know (`count` lines of this one, in the pane). True if one was a template never seen. */
 static bool learn(struct tsn_detect *d, struct mined_scope *scope, const struct mined_cell *cell, int64_t count)
 {
@@ -345,12 +354,12 @@ static bool count_lines(struct tsn_detect *d, struct mined_scope *scope, const s
 {
     struct tsn_miner_result result;
     struct mined *mined;
-    bool found = false;
-    int64_t sum = 0;
+    bool found = false, learned = cells->text->learned;
+    int64_t sum = lines_of(cells, count);
 
-    for (size_t i = 0; i < count; i++)
-        sum += cells[i].count;
-    result = tsn_miner_count(scope->miner, scope->number, cells->text->signature, sum, cells->pane_ms);
+    cells->text->learned = false;
+    result = tsn_miner_count(scope->miner, scope->number, cells->text->signature, learned ? 0 : sum,
+                             learned || !sum ? TSN_TIME_NONE : cells->pane_ms);
     if (result.ref == TSN_MINER_NONE) { /* no text, or evicted by its neighbours in the pane */
         found = learn(d, scope, cells, sum);
         result = tsn_miner_count(scope->miner, scope->number,
@@ -393,10 +402,13 @@ static void mine_scope(struct tsn_detect *d, struct mined_scope *scope, const st
     scope->touched = true;
     if (d->mining->history)
         found = relive(d, scope, cells->pane_ms);
-    for (size_t i = 0; i < count; i += same_text(cells + i, count - i))
-        if (cells[i].text->text &&
-            tsn_miner_count(scope->miner, scope->number, cells[i].text->signature, 0, TSN_TIME_NONE).ref == TSN_MINER_NONE)
-            found += learn(d, scope, &cells[i], 0);
+    for (size_t i = 0, n; i < count; i += n) {
+        n = same_text(cells + i, count - i);
+        cells[i].text->learned = cells[i].text->text && tsn_miner_count(scope->miner, scope->number, cells[i].text->signature, 0,
+                                                                        TSN_TIME_NONE).ref == TSN_MINER_NONE;
+        if (cells[i].text->learned) /* with its lines: of those that came this moment none is rarer */
+            found += learn(d, scope, &cells[i], lines_of(cells + i, n));
+    }
     for (size_t i = 0, n; i < count; i += n) {
         n = same_text(cells + i, count - i);
         found += count_lines(d, scope, cells + i, n);

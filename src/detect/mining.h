@@ -57,6 +57,7 @@ struct known_text {
     size_t len;
     int64_t minute; /* wall minute of the last announcement */
     uint32_t cells; /* that wait */
+    bool learned;   /* while its pane is mined: the miner has its lines */
 };
 
 struct mined_scope {

@@ -434,6 +434,58 @@ static void test_takeover_everywhere(void **state)
     }
 }
 
+/* ---- bounds ------------------------------------------------------------------------------- */
+
+/* More templates at once than a service and level may have: the rare and old ones go, from state and from topic `templates`, too. */
+static void test_eviction(void **state)
+{
+    enum { LINES = 2600, AT_ONCE = 100 };
+    struct tsn_detect *d = new_detect(), *second;
+    struct topics topics;
+    struct tsn_detect_stats stats, after;
+    struct tsn_buf all = TSN_BUF_INIT;
+    struct world w;
+
+    TSN_UNUSED(state);
+    tsn_map_init(&topics.state);
+    tsn_map_init(&topics.templates);
+    world_init(&w);
+    for (int i = 0; i < LINES; i++) {
+        char line[64];
+
+        snprintf(line, sizeof line, "%c%c%c told %c%c%c so", 'a' + i / 676 % 26, 'a' + i / 26 % 26, 'a' + i % 26, 'z' - i % 26,
+                 'z' - i / 26 % 26, 'z' - i / 676 % 26); /* two words differ: nothing merges */
+        lines(&w, "a", "INFO", line, 1 + i / AT_ONCE, i == 7 ? 1000 : 1);
+        if (i % AT_ONCE == AT_ONCE - 1)
+            send(&w, 2 + i / AT_ONCE);
+    }
+    send(&w, 100);
+    for (size_t i = 0; i < w.log.records.len; i++) {
+        struct tsn_detect_output out = { 0 };
+
+        apply_record(d, &w.log.records.items[i], &out);
+        tsn_detect_output_release(&out);
+        checkpoint(d, w.log.records.items[i].offset + 1, &topics);
+    }
+    tsn_detect_get_stats(d, &stats);
+    assert_int_equal(stats.mining.discovered, LINES);
+    assert_int_equal(stats.mining.lines, LINES + 999);
+    assert_true(stats.mining.evicted_templates > 0);
+    assert_true(stats.mining.templates <= 2000);
+    assert_int_equal(stats.mining.templates + stats.mining.evicted_templates, LINES);
+    assert_int_equal(topics.templates.count, stats.mining.templates);
+    put_topic(&all, &topics.templates);
+    assert_int_equal(count_of(&all, "\"count\":1000,"), 1); /* the frequent one stayed */
+    second = take_over(&topics, &w.log);
+    tsn_detect_get_stats(second, &after);
+    assert_int_equal(after.mining.templates, stats.mining.templates);
+    tsn_detect_free(&second);
+    tsn_detect_free(&d);
+    tsn_buf_release(&all);
+    topics_release(&topics);
+    world_release(&w);
+}
+
 /* ---- replay ------------------------------------------------------------------------------- */
 
 /* The lines of rules that look at increases, from the second on; totals of a log read from its middle are others. */
@@ -508,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_merge_moves_no_counts),
         cmocka_unit_test(test_batches_do_not_matter),
         cmocka_unit_test(test_takeover_everywhere),
+        cmocka_unit_test(test_eviction),
         cmocka_unit_test(test_replay_from_the_middle),
     };
 
