@@ -108,6 +108,14 @@ enum tsn_err tsn_detect_restore(struct tsn_detect *d, const char *key, size_t ke
 enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offset, int64_t *next_offset,
                                      struct tsn_error *error);
 
+/* ---- replay ------------------------------------------------------------------------------- */
+
+/* For a log read from its middle, before any batch: every record of `state` as it is now. Only what it says of log templates is
+ * taken, so that signatures get the templates, discoveries and merges that the live run gave them; those of templates evicted
+ * since are mined anew. Samples and alerts are the log's. */
+void tsn_detect_seed(struct tsn_detect *d, const char *key, size_t key_len, const char *value, size_t value_len);
+enum tsn_err tsn_detect_seed_done(struct tsn_detect *d, struct tsn_error *error);
+
 /* ---- status ------------------------------------------------------------------------------- */
 
 struct tsn_detect_rule_info {

@@ -11,7 +11,7 @@
  * are known. The report says where that did not hold. With a forced rule set it is a what-if (tsn_replay_merged):
  * only series that some live set selected are in the log.
  *
- * Log templates are mined anew from where the log given begins: each is new there once, and merges may come later than they did live.
+ * Log templates are those that tsn_replay_seed names; without it they are mined anew, each new once where the log given begins.
  *
  * Limits: transitions and events are kept until the end; options.max_transitions (0: 1,000,000) of them, then LIMIT.
  */
@@ -35,6 +35,10 @@ struct tsn_replay *tsn_replay_new(const struct tsn_replay_options *options);
 void tsn_replay_free(struct tsn_replay **replay);
 /* As tsn_detect_add_rule_set, for one partition; takes the set. Numbers go up; before any batch that names them. */
 void tsn_replay_add_rule_set(struct tsn_replay *replay, int32_t partition, int64_t number, struct tsn_rule_set *set);
+/* Records of `state` of a partition, before any batch (tsn_detect_seed), then once …_done for each partition. In a what-if all go
+ * to partition 0. */
+void tsn_replay_seed(struct tsn_replay *replay, int32_t partition, const char *key, size_t key_len, const char *value, size_t value_len);
+enum tsn_err tsn_replay_seed_done(struct tsn_replay *replay, int32_t partition, struct tsn_error *error);
 /* How far before from_ms the event time of the first batches should lie: longest window (twice that with recording
  * rules), `for` and keep_firing_for of the sets added. Recording rules that read themselves never forget; what they
  * were before is not known. */

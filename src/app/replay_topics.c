@@ -90,6 +90,30 @@ static enum tsn_err feed_partition(struct source *s, int32_t partition, struct t
     return err == TSN_ERR_NOT_FOUND ? TSN_OK : err;
 }
 
+/* What the live run knows of log templates. */
+static enum tsn_err seed(struct source *s, int32_t from, int32_t core, struct tsn_error *error)
+{
+    struct tsn_reader *r = tsn_reader_new(s->config, s->config->topics.state, from, TSN_OFFSET_BEGINNING, false, error);
+    struct tsn_message m;
+    enum tsn_err err = r ? TSN_OK : error->code;
+
+    while (!err && !(err = tsn_reader_next(r, READ_MS, &m, error)))
+        tsn_replay_seed(s->core, core, m.key, m.key_len, m.value, m.value_len);
+    tsn_reader_free(&r);
+    return err == TSN_ERR_NOT_FOUND ? TSN_OK : err;
+}
+
+static enum tsn_err seed_all(struct source *s, int32_t partitions, int32_t cores, struct tsn_error *error)
+{
+    enum tsn_err err = TSN_OK;
+
+    for (int32_t p = 0; p < partitions && !err; p++)
+        err = seed(s, p, cores == 1 ? 0 : p, error);
+    for (int32_t c = 0; c < cores && !err; c++)
+        err = tsn_replay_seed_done(s->core, c, error);
+    return err;
+}
+
 /* ---- a what-if: all partitions as one ------------------------------------------------------- */
 
 enum { MAX_STASHED = 20000 };
@@ -288,6 +312,8 @@ enum tsn_err tsn_app_replay(const struct tsn_config *config, const struct tsn_ap
         open_core(&s, cores);
     for (int32_t p = 0; p < cores && !err; p++)
         err = add_sets(&s, p, error);
+    if (!err)
+        err = seed_all(&s, partitions, cores, error);
     for (int32_t p = 0; p < partitions && !err && !replay->rules; p++)
         err = feed_partition(&s, p, error);
     if (!err && replay->rules)

@@ -139,12 +139,14 @@ struct diff {
 static void count_line(struct diff *d, const struct tsn_transition *t, intptr_t step)
 {
     struct tsn_buf line = TSN_BUF_INIT;
+    struct tsn_transition bare = *t; /* without what is told of log templates: which lines were kept then is not in the log */
     void **slot;
 
+    bare.template_count = bare.sample_line_count = 0;
     if (d->request->what_if)
         put_line(&line, t);
     else
-        tsn_codec_transition_encode(t, TSN_FORM_JSON, &line);
+        tsn_codec_transition_encode(&bare, TSN_FORM_JSON, &line);
     slot = tsn_map_upsert(&d->lines, line.data, line.len, NULL);
     *slot = (void *)((intptr_t)*slot + step);
     tsn_buf_release(&line);

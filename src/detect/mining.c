@@ -276,6 +276,15 @@ static void take_merges(struct tsn_detect *d, struct mined_scope *scope, int64_t
     tsn_miner_merged_clear(scope->miner);
 }
 
+static int64_t lines_of(const struct mined_cell *cells, size_t count)
+{
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += cells[i].count;
+    return sum;
+}
+
 /* Signatures the miner does not know (`count` lines of this one, in the pane). True if one was a template never seen. */
 static bool learn(struct tsn_detect *d, struct mined_scope *scope, const struct mined_cell *cell, int64_t count)
 {
@@ -313,26 +322,56 @@ static void note_tally(struct mined *mined, uint32_t ref)
     mined->last_ms = t.last_ms;
 }
 
+/* Replay knows what the live run knew in the end. In this pane the lines were counted for the template of their own signature, if it
+ * was one, or for what that was merged into by then. */
+static struct mined *as_of(const struct mined_scope *scope, struct mined *last, const struct mined_cell *cell)
+{
+    uint64_t named[2] = { scope->hash, cell->text->signature };
+    struct mined *mined = tsn_mined_get(scope, tsn_hash64(named, sizeof named));
+
+    for (int hops = 0; mined && mined->merged_ms != TSN_TIME_NONE && mined->merged_ms <= cell->pane_ms; hops++)
+        mined = hops < 64 ? tsn_mined_get(scope, mined->into) : NULL;
+    return mined ? mined : last;
+}
+
+/* What the live run found in this pane, and what it merged. */
+static int64_t relive(struct tsn_detect *d, struct mined_scope *scope, int64_t pane_ms)
+{
+    int64_t found = 0;
+
+    for (size_t i = 0; i < scope->templates.len; i++) {
+        struct mined *mined = scope->templates.items[i];
+
+        found += mined && mined->found_ms == pane_ms;
+        if (mined && mined->merged_ms == pane_ms)
+            tsn_mined_end_series(d, mined, pane_ms + TSN_PANE_MS);
+    }
+    return found;
+}
+
 /* `cells` of one pane and one signature, `count` of them. */
 static bool count_lines(struct tsn_detect *d, struct mined_scope *scope, const struct mined_cell *cells, size_t count)
 {
     struct tsn_miner_result result;
     struct mined *mined;
-    bool found = false;
-    int64_t sum = 0;
+    bool found = false, learned = cells->text->learned;
+    int64_t sum = lines_of(cells, count);
 
-    for (size_t i = 0; i < count; i++)
-        sum += cells[i].count;
-    result = tsn_miner_count(scope->miner, scope->number, cells->text->signature, sum, cells->pane_ms);
+    cells->text->learned = false;
+    result = tsn_miner_count(scope->miner, scope->number, cells->text->signature, learned ? 0 : sum,
+                             learned || !sum ? TSN_TIME_NONE : cells->pane_ms);
     if (result.ref == TSN_MINER_NONE) { /* no text, or evicted by its neighbours in the pane */
         found = learn(d, scope, cells, sum);
         result = tsn_miner_count(scope->miner, scope->number,
                                  cells->text->text ? cells->text->signature : tsn_hash64(anything, strlen(anything)), 0, TSN_TIME_NONE);
     }
     mined = result.ref == TSN_MINER_NONE ? NULL : mined_of(scope, result.ref);
+    if (mined && d->mining->history)
+        mined = as_of(scope, mined, cells);
     if (!mined)
         return found;
-    note_tally(mined, result.ref);
+    if (!d->mining->history)
+        note_tally(mined, result.ref);
     for (size_t i = 0; i < count; i++)
         if (cells[i].line)
             tsn_mined_add_line(mined, cells[i].line);
@@ -361,10 +400,15 @@ static void mine_scope(struct tsn_detect *d, struct mined_scope *scope, const st
     if (!scope->miner)
         start_miner(d->mining, scope);
     scope->touched = true;
-    for (size_t i = 0; i < count; i += same_text(cells + i, count - i))
-        if (cells[i].text->text &&
-            tsn_miner_count(scope->miner, scope->number, cells[i].text->signature, 0, TSN_TIME_NONE).ref == TSN_MINER_NONE)
-            found += learn(d, scope, &cells[i], 0);
+    if (d->mining->history)
+        found = relive(d, scope, cells->pane_ms);
+    for (size_t i = 0, n; i < count; i += n) {
+        n = same_text(cells + i, count - i);
+        cells[i].text->learned = cells[i].text->text && tsn_miner_count(scope->miner, scope->number, cells[i].text->signature, 0,
+                                                                        TSN_TIME_NONE).ref == TSN_MINER_NONE;
+        if (cells[i].text->learned) /* with its lines: of those that came this moment none is rarer */
+            found += learn(d, scope, &cells[i], lines_of(cells + i, n));
+    }
     for (size_t i = 0, n; i < count; i += n) {
         n = same_text(cells + i, count - i);
         found += count_lines(d, scope, cells + i, n);

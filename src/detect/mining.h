@@ -57,6 +57,7 @@ struct known_text {
     size_t len;
     int64_t minute; /* wall minute of the last announcement */
     uint32_t cells; /* that wait */
+    bool learned;   /* while its pane is mined: the miner has its lines */
 };
 
 struct mined_scope {
@@ -93,7 +94,7 @@ struct mining {
     size_t templates;          /* living ones, over all scopes */
     size_t miners;
     struct tsn_mining_stats stats;
-    bool known_only;           /* replay: what the live run knew is known */
+    bool history;              /* replay: what the live run knew in the end is known */
 };
 
 void tsn_mining_init(struct tsn_detect *d);

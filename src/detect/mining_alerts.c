@@ -82,7 +82,7 @@ static void search_selector(struct search *search, const struct tsn_expr *select
         for (size_t i = 0; i < scope->templates.len; i++) {
             struct mined *mined = scope->templates.items[i];
 
-            if (!mined || mined->merged_ms != TSN_TIME_NONE || (search->by_discovery && mined->found_ms < since_ms))
+            if (!mined || mined->merged_ms != TSN_TIME_NONE || (search->by_discovery && (mined->found_ms < since_ms || mined->found_ms > search->step_ms)))
                 continue;
             if (tsn_matchers_match(matchers, count, tsn_mined_labels(search->d, scope, search->by_discovery ? NULL : mined)))
                 offer(search, mined);

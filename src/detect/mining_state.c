@@ -457,11 +457,25 @@ static enum tsn_err take_kind(struct mining *m, const char *kind, struct tsn_err
     return TSN_OK;
 }
 
+void tsn_detect_seed(struct tsn_detect *d, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+    (void)tsn_mining_restore(d, key, key_len, value, value_len);
+}
+
+enum tsn_err tsn_detect_seed_done(struct tsn_detect *d, struct tsn_error *error)
+{
+    d->mining->history = true;
+    return tsn_mining_restored(d, error);
+}
+
 enum tsn_err tsn_mining_restored(struct tsn_detect *d, struct tsn_error *error)
 {
     struct mining *m = d->mining;
-    enum tsn_err err = take_kind(m, "template/", error);
+    struct tsn_error unheard;
+    enum tsn_err err;
 
+    error = error ? error : &unheard;
+    err = take_kind(m, "template/", error);
     if (!err)
         err = take_kind(m, "lines/", error);
     if (!err)

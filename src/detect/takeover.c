@@ -471,6 +471,20 @@ enum tsn_err tsn_detect_restore_done(struct tsn_detect *d, int64_t *refill_offse
 
 /* ---- joining the restored past with the refilled windows ---------------------------------- */
 
+/* A time that a step can be compared with. */
+static bool time_good(int64_t ms, bool must)
+{
+    return ms == TSN_TIME_NONE ? !must : ms > INT64_MIN / 4 && ms < INT64_MAX / 4;
+}
+
+static bool times_good(const struct tsn_alert_instance *in)
+{
+    bool active = in->state == TSN_ALERT_PENDING || in->state == TSN_ALERT_FIRING;
+
+    return time_good(in->active_at_ms, active) && time_good(in->resolved_at_ms, !active) && time_good(in->fired_at_ms, false) &&
+           time_good(in->keep_firing_since_ms, false);
+}
+
 static bool restore_alert(struct tsn_alert_rule_state *state, const char *text)
 {
     json_t *root = json_loads(text, 0, NULL);
@@ -478,16 +492,16 @@ static bool restore_alert(struct tsn_alert_rule_state *state, const char *text)
     size_t at = state->len;
     const char *name = json_string_value(json_object_get(root, "state"));
 
-    if (!name || !tsn_alert_state_parse(name, &in.state) || !bits_of(json_object_get(root, "value"), &in.value)) {
+    in.active_at_ms = member(root, "active_at");
+    in.fired_at_ms = member(root, "fired_at");
+    in.resolved_at_ms = member(root, "resolved_at");
+    in.keep_firing_since_ms = member(root, "keep_firing_since");
+    if (!name || !tsn_alert_state_parse(name, &in.state) || !bits_of(json_object_get(root, "value"), &in.value) || !times_good(&in)) {
         json_decref(root);
         return false;
     }
     in.labels = labels_of(json_object_get(root, "labels"));
     in.annotations = labels_of(json_object_get(root, "annotations"));
-    in.active_at_ms = member(root, "active_at");
-    in.fired_at_ms = member(root, "fired_at");
-    in.resolved_at_ms = member(root, "resolved_at");
-    in.keep_firing_since_ms = member(root, "keep_firing_since");
     json_decref(root);
     tsn_vec_push(state, in);
     for (; at && tsn_labels_compare(state->items[at - 1].labels, in.labels) > 0; at--)

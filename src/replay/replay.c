@@ -86,6 +86,16 @@ void tsn_replay_add_rule_set(struct tsn_replay *r, int32_t partition, int64_t nu
     tsn_detect_add_rule_set(r->detects[partition], number, set);
 }
 
+void tsn_replay_seed(struct tsn_replay *r, int32_t partition, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+    tsn_detect_seed(r->detects[partition], key, key_len, value, value_len);
+}
+
+enum tsn_err tsn_replay_seed_done(struct tsn_replay *r, int32_t partition, struct tsn_error *error)
+{
+    return tsn_detect_seed_done(r->detects[partition], error);
+}
+
 int64_t tsn_replay_lead_ms(const struct tsn_replay *r)
 {
     return r->lead_ms;
@@ -163,8 +173,41 @@ static bool gives(struct tsn_map *giver, uint32_t ref, size_t part)
     return *slot == (void *)(part + 1);
 }
 
+/* As gives, of the log lines of a service's level. */
+static bool gives_lines(struct tsn_map *giver, const char *service, const char *level, size_t part)
+{
+    struct tsn_buf key = TSN_BUF_INIT;
+    void **slot;
+
+    tsn_buf_append(&key, service, strlen(service) + 1); /* never four bytes without a NUL: no ref */
+    tsn_buf_printf(&key, "level %s", level);
+    slot = tsn_map_upsert(giver, key.data, key.len, NULL);
+    if (!*slot)
+        *slot = (void *)(part + 1);
+    tsn_buf_release(&key);
+    return *slot == (void *)(part + 1);
+}
+
+static void merge_lines(struct tsn_batch *to, struct tsn_batch *from, struct tsn_map *giver, size_t part)
+{
+    to->signatures = tsn_reallocarray(to->signatures, to->signature_count + from->signature_count, sizeof *to->signatures);
+    to->signature_counts = tsn_reallocarray(to->signature_counts, to->signature_count_count + from->signature_count_count,
+                                            sizeof *to->signature_counts);
+    for (size_t i = 0; i < from->signature_count; i++)
+        if (gives_lines(giver, from->signatures[i].service, from->signatures[i].level, part)) {
+            to->signatures[to->signature_count++] = from->signatures[i];
+            memset(&from->signatures[i], 0, sizeof from->signatures[i]); /* moved */
+        }
+    for (size_t i = 0; i < from->signature_count_count; i++)
+        if (gives_lines(giver, from->signature_counts[i].service, from->signature_counts[i].level, part)) {
+            to->signature_counts[to->signature_count_count++] = from->signature_counts[i];
+            memset(&from->signature_counts[i], 0, sizeof from->signature_counts[i]);
+        }
+}
+
 static void merge_into(struct tsn_batch *to, struct tsn_batch *from, struct tsn_map *giver, size_t part)
 {
+    merge_lines(to, from, giver, part);
     to->series = tsn_reallocarray(to->series, to->series_count + from->series_count, sizeof *to->series);
     for (size_t i = 0; i < from->series_count; i++)
         to->series[to->series_count++] = from->series[i];
@@ -191,6 +234,8 @@ enum tsn_err tsn_replay_merged(struct tsn_replay *r, int64_t offset, struct tsn_
         (void)gives(&giver, parts[0].points[i].ref, 0);
     for (size_t i = 0; i < parts[0].delta_count; i++)
         (void)gives(&giver, parts[0].deltas[i].ref, 0);
+    for (size_t i = 0; i < parts[0].signature_count_count; i++)
+        (void)gives_lines(&giver, parts[0].signature_counts[i].service, parts[0].signature_counts[i].level, 0);
     for (size_t p = 1; p < count; p++) {
         TSN_ASSERT(parts[p].slot == parts[0].slot && parts[p].writer == parts[0].writer && parts[p].seq == parts[0].seq);
         merge_into(&parts[0], &parts[p], &giver, p);

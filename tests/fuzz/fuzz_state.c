@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char rules[] = "groups: [{name: counters, interval: 1h, rules: ["
                             "{record: 'svc:err:rate1m', expr: 'sum by (service) (rate(err_total[1m]))'},"
                             "{alert: Errors, expr: 'svc:err:rate1m > 0.2', for: 30s},"
-                            "{alert: Hot, expr: 'max_over_time(temp[2m]) > 50'}]}]";
+                            "{alert: Hot, expr: 'max_over_time(temp[2m]) > 50'}]},"
+                            "{name: logs, interval: 1m, rules: [{alert: Lines, expr: 'log_template_messages_total > 0'}]}]";
 
 static struct tsn_detect *open_detect(void)
 {
@@ -41,12 +42,23 @@ static bool restore_lines(struct tsn_detect *d, const char *data, size_t size)
     return true;
 }
 
-/* One batch behind the checkpoint: the refill ends, a step may run. */
+#define TEXT(text) ((char *)(uintptr_t)(text))
+
+/* One batch behind the checkpoint: the refill ends, a step may run, and lines are mined on top of what was restored. */
 static void go_on(struct tsn_detect *d, int64_t offset)
 {
-    struct tsn_batch_input input = { .topic = (char *)(uintptr_t)"m", .watermark_ms = INT64_C(1700000640000) };
-    struct tsn_batch batch = { .format = 1, .writer = 9, .seq = 1, .wall_ms = INT64_C(1700000640000), .inputs = &input,
-                               .input_count = 1 };
+    struct tsn_batch_input inputs[] = { { .topic = TEXT("m"), .watermark_ms = INT64_C(1700000640000) },
+                                        { .topic = TEXT("l"), .watermark_ms = INT64_C(1700000640000) } };
+    struct tsn_batch_signature signatures[] = {
+        { 1, TEXT("a"), TEXT("INFO"), TEXT("user mallory in by root"), TEXT("user mallory in by root"), TEXT("l"), 0, 7,
+          INT64_C(1700000500000) },
+        { 2, TEXT("b"), TEXT("ERROR"), TEXT("disk empty"), TEXT("disk empty"), TEXT("l"), 0, 8, INT64_C(1700000501000) },
+    };
+    struct tsn_batch_signature_count counts[] = { { 1, TEXT("a"), TEXT("INFO"), INT64_C(1700000500000), 3 },
+                                                  { 2, TEXT("b"), TEXT("ERROR"), INT64_C(1700000501000), 2 } };
+    struct tsn_batch batch = { .format = 1, .writer = 9, .seq = 1, .wall_ms = INT64_C(1700000640000), .inputs = inputs,
+                               .input_count = 2, .signatures = signatures, .signature_count = 2, .signature_counts = counts,
+                               .signature_count_count = 2 };
     struct tsn_detect_output out = { 0 };
 
     tsn_detect_apply(d, &batch, offset, &out);

@@ -70,7 +70,7 @@ static void create_topics(struct world *w)
     const struct tsn_pair_texts none = { 0 };
     const char *const names[] = { w->topic, w->logs, w->config.topics.samples, w->config.topics.state, w->config.topics.rules, w->config.topics.alerts,
                                   w->config.topics.commands, w->config.topics.incidents, w->config.topics.respond,
-                                  w->config.topics.deadletter };
+                                  w->config.topics.deadletter, w->config.topics.templates };
 
     assert_non_null(admin);
     for (size_t i = 0; i < TSN_ARRAY_LEN(names); i++)

@@ -4,7 +4,8 @@
  *   - a new template fires with its text and lines, a second time it is not new; other services and levels do not mix;
  *   - the same lines cut into other batches, in other orders, by other writers, give the same ids, texts, counts and transitions;
  *   - a merge moves no counts, ends the other series, and is no discovery;
- *   - a takeover after every batch gives what the undisturbed run gives, `templates` included.
+ *   - a takeover after every batch gives what the undisturbed run gives, `templates` included;
+ *   - a replay from the middle of the log, seeded from state, finds and merges when the live run did.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -433,6 +434,125 @@ static void test_takeover_everywhere(void **state)
     }
 }
 
+/* ---- bounds ------------------------------------------------------------------------------- */
+
+/* More templates at once than a service and level may have: the rare and old ones go, from state and from topic `templates`, too. */
+static void test_eviction(void **state)
+{
+    enum { LINES = 2600, AT_ONCE = 100 };
+    struct tsn_detect *d = new_detect(), *second;
+    struct topics topics;
+    struct tsn_detect_stats stats, after;
+    struct tsn_buf all = TSN_BUF_INIT;
+    struct world w;
+
+    TSN_UNUSED(state);
+    tsn_map_init(&topics.state);
+    tsn_map_init(&topics.templates);
+    world_init(&w);
+    for (int i = 0; i < LINES; i++) {
+        char line[64];
+
+        snprintf(line, sizeof line, "%c%c%c told %c%c%c so", 'a' + i / 676 % 26, 'a' + i / 26 % 26, 'a' + i % 26, 'z' - i % 26,
+                 'z' - i / 26 % 26, 'z' - i / 676 % 26); /* two words differ: nothing merges */
+        lines(&w, "a", "INFO", line, 1 + i / AT_ONCE, i == 7 ? 1000 : 1);
+        if (i % AT_ONCE == AT_ONCE - 1)
+            send(&w, 2 + i / AT_ONCE);
+    }
+    send(&w, 100);
+    for (size_t i = 0; i < w.log.records.len; i++) {
+        struct tsn_detect_output out = { 0 };
+
+        apply_record(d, &w.log.records.items[i], &out);
+        tsn_detect_output_release(&out);
+        checkpoint(d, w.log.records.items[i].offset + 1, &topics);
+    }
+    tsn_detect_get_stats(d, &stats);
+    assert_int_equal(stats.mining.discovered, LINES);
+    assert_int_equal(stats.mining.lines, LINES + 999);
+    assert_true(stats.mining.evicted_templates > 0);
+    assert_true(stats.mining.templates <= 2000);
+    assert_int_equal(stats.mining.templates + stats.mining.evicted_templates, LINES);
+    assert_int_equal(topics.templates.count, stats.mining.templates);
+    put_topic(&all, &topics.templates);
+    assert_int_equal(count_of(&all, "\"count\":1000,"), 1); /* the frequent one stayed */
+    second = take_over(&topics, &w.log);
+    tsn_detect_get_stats(second, &after);
+    assert_int_equal(after.mining.templates, stats.mining.templates);
+    tsn_detect_free(&second);
+    tsn_detect_free(&d);
+    tsn_buf_release(&all);
+    topics_release(&topics);
+    world_release(&w);
+}
+
+/* ---- replay ------------------------------------------------------------------------------- */
+
+/* The lines of rules that look at increases, from the second on; totals of a log read from its middle are others. */
+static void from_second(struct tsn_buf *text, long first)
+{
+    struct tsn_buf kept = TSN_BUF_INIT;
+    char *rest = tsn_buf_take(text, NULL), *copy = rest, *line;
+
+    while (copy && (line = strsep(&copy, "\n")) != NULL)
+        if (line[0] == '+' && strtol(line + 1, NULL, 10) >= first && (strstr(line, " New ") || strstr(line, " Surge ")))
+            tsn_buf_printf(&kept, "%.*s\n", (int)(strstr(line, " since ") - line), line); /* some are active since before */
+    tsn_free(rest);
+    *text = kept;
+}
+
+static void test_replay_from_the_middle(void **state)
+{
+    size_t compared = 0;
+
+    TSN_UNUSED(state);
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct event *events = tsn_calloc(EVENTS, sizeof *events);
+        struct tsn_buf want = TSN_BUF_INIT, got = TSN_BUF_INIT;
+        struct tsn_detect *d = new_detect();
+        struct topics topics;
+        struct tsn_error error = { 0 };
+        struct world w;
+
+        tsn_map_init(&topics.state);
+        tsn_map_init(&topics.templates);
+        rng_state = seed;
+        make_events(events);
+        world_init(&w);
+        deliver(&w, events, 6, 1, false);
+        for (int replay = 0; replay < 2; replay++) {
+            for (size_t i = 0; i < w.log.records.len; i++) {
+                struct tsn_detect_output out = { 0 };
+
+                if (replay && i && i < 12) /* the first one declares the inputs */
+                    continue;
+                apply_record(d, &w.log.records.items[i], &out);
+                put_transitions(replay ? &got : &want, &out);
+                tsn_detect_output_release(&out);
+                if (!replay)
+                    checkpoint(d, w.log.records.items[i].offset + 1, &topics);
+            }
+            tsn_detect_free(&d);
+            if (replay)
+                break;
+            d = new_detect();
+            tsn_map_foreach(&topics.state, e)
+                tsn_detect_seed(d, tsn_map_entry_key(e), e->key_len, e->value, strlen(e->value));
+            if (tsn_detect_seed_done(d, &error))
+                fail_msg("seed: %s", error.message);
+        }
+        from_second(&want, 100);
+        from_second(&got, 100);
+        compared += count_of(&want, "\n");
+        same(seed, "replay from the middle", &want, &got);
+        world_release(&w);
+        topics_release(&topics);
+        tsn_buf_release(&want);
+        tsn_free(events);
+    }
+    assert_true(compared > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +560,8 @@ int main(void)
         cmocka_unit_test(test_merge_moves_no_counts),
         cmocka_unit_test(test_batches_do_not_matter),
         cmocka_unit_test(test_takeover_everywhere),
+        cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_replay_from_the_middle),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
