@@ -16,12 +16,11 @@
  *            its first inside the window (a suffix; a plan computes all suffixes of a block once,
  *            when the block becomes the head)
  *     others folded from first to last sample (a plan keeps a running prefix)
- *     tail   block of the window's end, if it is not the head too
- *     window (head ⊕ (block ⊕ block ⊕ …)) ⊕ tail: the blocks between head and tail meet first, so that a
- *            plan adds them up once per block, and a step costs two combinations whatever the length
+ *     window head ⊕ block ⊕ block ⊕ …, in order of time (that the blocks meet each other first would be
+ *            cheaper, and loses what Prometheus's own tests look for where great values cancel)
  *
  * Blocks are left-open like windows, so that a window that ends on a boundary ends a block.
- * B is a 1/8th of the range.
+ * B is a 1/8th of the range: at most 9 combinations a window, whatever its length.
  *
  * Folds over the order: sums are compensated (Neumaier) pairs; avg divides the sum by the count;
  * variance is merged by counts, means and squared deviations (Chan). Functions that take values
@@ -164,8 +163,7 @@ static inline struct tsn_fold tsn_fold_window(const struct tsn_sample *samples, 
                                               int64_t range_ms)
 {
     int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(ws_ms + 1, block_ms);
-    int64_t tail = tsn_block_of(ws_ms + range_ms, block_ms);
-    struct tsn_fold all = { 0 }, middle = { 0 }, last = { 0 };
+    struct tsn_fold all = { 0 };
     size_t i, h = 0;
 
     while (h < count && tsn_block_of(samples[h].ts_ms, block_ms) == head)
@@ -185,10 +183,8 @@ static inline struct tsn_fold tsn_fold_window(const struct tsn_sample *samples, 
 
             tsn_fold_merge(&block, &x, TSN_FOLD_ALL);
         }
-        tsn_fold_merge(k == tail ? &last : &middle, &block, TSN_FOLD_ALL);
+        tsn_fold_merge(&all, &block, TSN_FOLD_ALL);
     }
-    tsn_fold_merge(&all, &middle, TSN_FOLD_ALL);
-    tsn_fold_merge(&all, &last, TSN_FOLD_ALL);
     return all;
 }
 

@@ -7,9 +7,8 @@
  *       suffix[i]: samples i … end of the head block; made once, when the block becomes the head
  *
  * A new sample is merged into the last block of the ring, or begins one. When the window's start
- * enters a block, that block leaves the ring and its suffixes are made. The blocks between the head
- * and the window's end are merged anew when either enters a block; the answer is one suffix, that
- * middle and the last block. All folds are of the samples in the window and of block boundaries,
+ * enters a block, that block leaves the ring and its suffixes are made. The answer is one suffix
+ * merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
  * nothing else, so a ring made anew over the same samples is the same. About 17 bytes per sample.
  */
 #include "promql/plan_int.h"
@@ -29,9 +28,6 @@ struct blocks {
     uint32_t first, end;  /* absolute numbers: samples of the head that have suffixes */
     uint32_t next;        /* absolute number of the first sample not folded yet */
     uint32_t ring_len;
-    bool middle_known;
-    int64_t tail;           /* block of the window's end, of which `middle` holds what is before */
-    struct tsn_fold middle;
     struct block ring[RING]; /* in order of time */
     struct tsn_fold *suffix; /* of first … end - 1 */
     uint32_t suffix_cap;
@@ -114,8 +110,6 @@ static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_
 
             tsn_fold_merge(&last->fold, &fold, parts);
         }
-        if (last->k < b->tail)
-            b->middle_known = false; /* it came late */
     }
 }
 
@@ -129,25 +123,12 @@ static void enter_block(struct blocks *b, int64_t head)
     drop_first(b, behind);
     b->head = head;
     b->first = b->end = 0; /* no suffixes yet */
-    b->middle_known = false;
-}
-
-static void merge_middle(struct blocks *b, int64_t tail, unsigned parts)
-{
-    if (b->middle_known && b->tail == tail)
-        return;
-    b->middle = (struct tsn_fold){ 0 };
-    for (uint32_t i = 0; i < b->ring_len && b->ring[i].k < tail; i++)
-        tsn_fold_merge(&b->middle, &b->ring[i].fold, parts);
-    b->tail = tail;
-    b->middle_known = true;
 }
 
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
                                 int64_t start_ms, int64_t range_ms, unsigned parts)
 {
     int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(start_ms + 1, block_ms);
-    int64_t tail = tsn_block_of(start_ms + range_ms, block_ms);
     struct blocks *b = *blocks ? *blocks : (*blocks = tsn_calloc(1, sizeof **blocks));
     struct tsn_fold all = { 0 };
     bool fresh = !b->filled || (int32_t)(b->next - c->lo) < 0;
@@ -163,14 +144,11 @@ struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, 
     if (b->ring_len && b->ring[0].k == head) {
         make_suffixes(b, c, s, b->ring[0].end, parts);
         drop_first(b, 1);
-        b->middle_known = false;
     }
-    merge_middle(b, tail, parts);
     if (b->end != b->first && (int32_t)(b->end - c->lo) > 0)
         all = b->suffix[c->lo - b->first];
-    tsn_fold_merge(&all, &b->middle, parts);
-    if (b->ring_len && b->ring[b->ring_len - 1].k == tail)
-        tsn_fold_merge(&all, &b->ring[b->ring_len - 1].fold, parts);
+    for (uint32_t i = 0; i < b->ring_len; i++)
+        tsn_fold_merge(&all, &b->ring[i].fold, parts);
     return all;
 }
 

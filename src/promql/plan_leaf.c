@@ -121,9 +121,8 @@ static void add_block(struct tsn_ksum *sum, bool *any, struct tsn_ksum block)
 static struct tsn_ksum window_sum(const struct tsn_sample *w, uint32_t count, int64_t ws_ms, int64_t range_ms)
 {
     int64_t block_ms = tsn_block_ms(range_ms), end_ms = (tsn_block_of(ws_ms + 1, block_ms) + 1) * block_ms;
-    int64_t tail_ms = tsn_block_of(ws_ms + range_ms, block_ms) * block_ms;
-    struct tsn_ksum all = { 0 }, middle = { 0 };
-    bool any = false, any_middle = false;
+    struct tsn_ksum all = { 0 };
+    bool any = false;
     uint32_t h = 0, i;
 
     while (h < count && w[h].ts_ms <= end_ms)
@@ -136,14 +135,10 @@ static struct tsn_ksum window_sum(const struct tsn_sample *w, uint32_t count, in
         all = x;
         any = true;
     }
-    for (i = h; i < count && w[i].ts_ms <= tail_ms;) {
+    for (i = h; i < count;) {
         end_ms = (tsn_block_of(w[i].ts_ms, block_ms) + 1) * block_ms;
-        add_block(&middle, &any_middle, block_sum(w, i, count, end_ms, &i));
+        add_block(&all, &any, block_sum(w, i, count, end_ms, &i));
     }
-    if (any_middle)
-        add_block(&all, &any, middle);
-    if (i < count)
-        add_block(&all, &any, block_sum(w, i, count, INT64_MAX, &i));
     return all;
 }
 
