@@ -82,4 +82,7 @@ int tsn_cmd_incidents_resolve(int argc, char **argv);
 int tsn_cmd_incidents_escalate(int argc, char **argv);
 int tsn_cmd_version(int argc, char **argv);
 
+/* A point of time as an option's text: RFC 3339, epoch seconds or ms, or a duration ago. False: said on stderr. */
+bool tsn_cli_time(const char *option, const char *text, int64_t *ms);
+
 #endif

@@ -287,12 +287,12 @@ static bool parse_ranges(struct diff_options *o)
 {
     struct tsn_logs_live *l = &o->live;
 
-    if (!tsn_logs_live_time("--from", o->from, &l->from_ms[1]) || !tsn_logs_live_time("--to", o->to ? o->to : "0s", &l->to_ms[1]))
+    if (!tsn_cli_time("--from", o->from, &l->from_ms[1]) || !tsn_cli_time("--to", o->to ? o->to : "0s", &l->to_ms[1]))
         return false;
     l->to_ms[0] = l->from_ms[1];
     l->from_ms[0] = 2 * l->from_ms[1] - l->to_ms[1];
-    if ((o->base_from && !tsn_logs_live_time("--base-from", o->base_from, &l->from_ms[0])) ||
-        (o->base_to && !tsn_logs_live_time("--base-to", o->base_to, &l->to_ms[0])))
+    if ((o->base_from && !tsn_cli_time("--base-from", o->base_from, &l->from_ms[0])) ||
+        (o->base_to && !tsn_cli_time("--base-to", o->base_to, &l->to_ms[0])))
         return false;
     if (l->from_ms[0] < l->to_ms[0] && l->from_ms[1] < l->to_ms[1])
         return true;

@@ -248,8 +248,8 @@ static bool parse_request(struct patterns_request *r)
         fprintf(stderr, "tocsin logs patterns: --output is table or json\n");
         return false;
     }
-    return (!r->since || tsn_logs_live_time("--since", r->since, &r->since_ms)) &&
-           (!r->discovered || tsn_logs_live_time("--new", r->discovered, &r->discovered_ms));
+    return (!r->since || tsn_cli_time("--since", r->since, &r->since_ms)) &&
+           (!r->discovered || tsn_cli_time("--new", r->discovered, &r->discovered_ms));
 }
 
 int tsn_cmd_logs_patterns(int argc, char **argv)

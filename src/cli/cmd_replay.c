@@ -31,28 +31,6 @@ struct request {
 
 /* ---- times --------------------------------------------------------------------------------- */
 
-/* Seconds of the years 1973 to 5138 lie below this, milliseconds from 1973 on above. */
-#define FIRST_MS INT64_C(100000000000)
-
-static bool parse_time(const char *name, const char *text, int64_t *ms)
-{
-    size_t len = strlen(text);
-    int64_t number;
-
-    if (tsn_parse_rfc3339(text, len, ms))
-        return true;
-    if (tsn_parse_i64(text, len, &number) && number >= FIRST_MS / 1000) {
-        *ms = number < FIRST_MS ? number * 1000 : number;
-        return true;
-    }
-    if (tsn_parse_duration(text, len, &number)) {
-        *ms = tsn_wall_now().ms - number;
-        return true;
-    }
-    fprintf(stderr, "tocsin replay: --%s %s: no time; write 2026-11-24T02:00:00Z, epoch seconds, or a duration ago (90m)\n", name, text);
-    return false;
-}
-
 /* ---- printing ------------------------------------------------------------------------------ */
 
 static void put_line(struct tsn_buf *out, const struct tsn_transition *t)
@@ -280,7 +258,7 @@ int tsn_cmd_replay(int argc, char **argv)
         fprintf(stderr, "tocsin replay: it takes --from TIME, --output table or json, and no operands (--help)\n");
         return TSN_EXIT_USAGE;
     }
-    if (!parse_time("from", r.from, &r.from_ms) || !parse_time("to", r.to, &r.to_ms))
+    if (!tsn_cli_time("--from", r.from, &r.from_ms) || !tsn_cli_time("--to", r.to, &r.to_ms))
         return TSN_EXIT_USAGE;
     if (r.from_ms > r.to_ms) {
         fprintf(stderr, "tocsin replay: --from lies after --to\n");

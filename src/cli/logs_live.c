@@ -10,28 +10,6 @@
 /* READ_MS: longer than an open transaction may hold the reader up. SLACK_MS: clocks of workers, and the minute in which
  * a signature is announced. LATER_MS: how much later than its event time a line may have been read and still counts. */
 enum { READ_MS = 20000, SLACK_MS = 180000, LATER_MS = 3600000 };
-/* Seconds of the years 1973 to 5138 lie below this, milliseconds from 1973 on above. */
-#define FIRST_MS INT64_C(100000000000)
-
-bool tsn_logs_live_time(const char *option, const char *text, int64_t *ms)
-{
-    size_t len = strlen(text);
-    int64_t number;
-
-    if (tsn_parse_rfc3339(text, len, ms))
-        return true;
-    if (tsn_parse_i64(text, len, &number) && number >= FIRST_MS / 1000) {
-        *ms = number < FIRST_MS ? number * 1000 : number;
-        return true;
-    }
-    if (tsn_parse_duration(text, len, &number)) {
-        *ms = tsn_wall_now().ms - number;
-        return true;
-    }
-    fprintf(stderr, "tocsin logs: %s %s: no time; write 2026-11-24T02:00:00Z, epoch seconds, or a duration ago (90m)\n", option, text);
-    return false;
-}
-
 static bool wanted(const struct tsn_logs_live *live, const char *service, const char *level)
 {
     return (!live->service || strcmp(live->service, service) == 0) && (!live->level || strcmp(live->level, level) == 0);

@@ -15,7 +15,5 @@ struct tsn_logs_live {
 /* Counts the lines of both stretches into the book, by service and level. Reads each partition from some minutes before the earlier
  * stretch to an hour after the later one: what came later than that is not counted. */
 enum tsn_err tsn_logs_live_read(struct tsn_logs_live *live, struct tsn_book *book, struct tsn_error *error);
-/* RFC 3339, epoch seconds or milliseconds, or a duration ago. False after saying what is wrong. */
-bool tsn_logs_live_time(const char *option, const char *text, int64_t *ms);
 
 #endif

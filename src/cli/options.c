@@ -146,3 +146,25 @@ char *tsn_cli_read_file(const char *path, size_t max_bytes, size_t *len, struct 
     tsn_buf_release(&text);
     return NULL;
 }
+
+/* Seconds of the years 1973 to 5138 lie below this, milliseconds from 1973 on above. */
+#define FIRST_MS INT64_C(100000000000)
+
+bool tsn_cli_time(const char *option, const char *text, int64_t *ms)
+{
+    size_t len = strlen(text);
+    int64_t number;
+
+    if (tsn_parse_rfc3339(text, len, ms))
+        return true;
+    if (tsn_parse_i64(text, len, &number) && number >= FIRST_MS / 1000) {
+        *ms = number < FIRST_MS ? number * 1000 : number;
+        return true;
+    }
+    if (tsn_parse_duration(text, len, &number)) {
+        *ms = tsn_wall_now().ms - number;
+        return true;
+    }
+    fprintf(stderr, "tocsin: %s %s: no time; write 2026-11-24T02:00:00Z, epoch seconds, or a duration ago (90m)\n", option, text);
+    return false;
+}

@@ -396,4 +396,7 @@ void tsn_detect_push_record(struct tsn_detect_output *out, struct tsn_buf *key, 
 char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset);
 void tsn_detect_refilled(struct tsn_detect *d);
 
+/* takeover.c: 16 lower-case hex digits, as keys and records have them. */
+bool tsn_detect_parse_hex64(const char *text, size_t len, uint64_t *out);
+
 #endif

@@ -266,21 +266,6 @@ bool tsn_mining_restore(struct tsn_detect *d, const char *key, size_t key_len, c
     return true;
 }
 
-static bool parse_id(const char *text, size_t len, uint64_t *out)
-{
-    *out = 0;
-    for (size_t i = 0; i < len; i++) {
-        int digit = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
-                    : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
-                                                       : -1;
-
-        if (digit < 0)
-            return false;
-        *out = *out << 4 | (uint64_t)digit;
-    }
-    return len == 16;
-}
-
 static int64_t number(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
@@ -307,7 +292,7 @@ static bool take_tally(struct mining *m, const char *key, size_t key_len, const 
     struct mined *mined;
     uint64_t id;
 
-    if (!scope || key_len != 9 + 16 + 1 + 16 || !parse_id(key + 26, 16, &id) || tsn_mined_get(scope, id) ||
+    if (!scope || key_len != 9 + 16 + 1 + 16 || !tsn_detect_parse_hex64(key + 26, 16, &id) || tsn_mined_get(scope, id) ||
         number(root, "count") < 0)
         return false;
     mined = tsn_mined_new(m, scope, id);
@@ -322,7 +307,7 @@ static bool take_tally(struct mining *m, const char *key, size_t key_len, const 
     scope->untold = true;
     if (mined->last_ms > scope->last_ms)
         scope->last_ms = mined->last_ms;
-    return mined->merged_ms == TSN_TIME_NONE || (into && parse_id(into, strlen(into), &mined->into));
+    return mined->merged_ms == TSN_TIME_NONE || (into && tsn_detect_parse_hex64(into, strlen(into), &mined->into));
 }
 
 static bool take_lines(struct mining *m, const char *key, size_t key_len, const json_t *root)
@@ -333,7 +318,7 @@ static bool take_lines(struct mining *m, const char *key, size_t key_len, const 
     size_t i;
     json_t *row;
 
-    if (!scope || key_len != 6 + 16 + 1 + 16 || !parse_id(key + 23, 16, &id))
+    if (!scope || key_len != 6 + 16 + 1 + 16 || !tsn_detect_parse_hex64(key + 23, 16, &id))
         return false;
     mined = tsn_mined_get(scope, id);
     json_array_foreach(json_object_get(root, "lines"), i, row) {

@@ -21,7 +21,7 @@
 
 /* ---- parts of records --------------------------------------------------------------------- */
 
-static bool parse_hex64(const char *text, size_t len, uint64_t *out)
+bool tsn_detect_parse_hex64(const char *text, size_t len, uint64_t *out)
 {
     *out = 0;
     for (size_t i = 0; i < len; i++) {
@@ -66,7 +66,7 @@ static bool bits_of(const json_t *value, double *out)
 {
     uint64_t bits;
 
-    if (!json_is_string(value) || !parse_hex64(json_string_value(value), json_string_length(value), &bits))
+    if (!json_is_string(value) || !tsn_detect_parse_hex64(json_string_value(value), json_string_length(value), &bits))
         return false;
     *out = tsn_double_from_bits(bits);
     return true;
@@ -137,7 +137,7 @@ static enum tsn_err restore_counter(struct tsn_detect *d, const char *key, size_
     }
     life.last_ms = member(root, "last");
     if (!json_is_string(total) || json_string_length(total) != 32 || life.last_ms < life.birth_ms ||
-        !parse_hex64(json_string_value(total), 16, &hi) || !parse_hex64(json_string_value(total) + 16, 16, &lo))
+        !tsn_detect_parse_hex64(json_string_value(total), 16, &hi) || !tsn_detect_parse_hex64(json_string_value(total) + 16, 16, &lo))
         return tsn_error_set(error, TSN_ERR_INVALID, "state key %.*s: no total of 32 hex digits, or no last pane",
                              (int)key_len, key);
     life.total = (tsn_fixed)((unsigned __int128)hi << 64 | lo);
