@@ -171,6 +171,14 @@ static void story(struct world *w, int i)
     }
 }
 
+/* Parts [from, to) of the story, and all that they send. */
+static void told(struct world *w, int from, int to)
+{
+    for (int i = from; i < to; i++)
+        story(w, i);
+    world_flush(w);
+}
+
 /* Waits until Redis has applied alerts up to `offset`, looking a thousand times a second. */
 static void wait_applied(struct tsn_store *store, int64_t offset)
 {
@@ -201,9 +209,7 @@ static void test_events_once_across_kills(void **state)
     world_init(&w, NULL, redis_url, 0, "shadow");
     store = tsn_store_new(&w.config, &error);
     assert_int_equal(tsn_store_connect(store, &error), TSN_OK);
-    for (int i = 0; i < ALERTS; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, ALERTS);
     for (int round = 0; round < ROUNDS; round++) {
         owner = spawn_owner(&w, 0);
         seed = tsn_hash64(&seed, sizeof seed);
@@ -230,23 +236,17 @@ static void test_redis_wiped(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     owner_start(&o, &w.config);
-    for (int i = 0; i < 7; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 7);
     world_assert_events(&w);
     by_hand("flushall");
-    for (int i = 7; i < 20; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 7, 20);
     world_assert_events(&w);
     tsn_respond_stage_get_stats(o.stage, &stats);
     assert_int_equal(stats.rebuilds, 2); /* the first made the data set */
     owner_stop(&o);
     /* Wiped while nobody looked, and the group's offsets with it: the record of the position tells. */
     by_hand("flushall");
-    for (int i = 20; i < 30; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 20, 30);
     tsn_free(w.config.worker.group_prefix);
     w.config.worker.group_prefix = tsn_it_name("group");
     owner_start(&o, &w.config);
@@ -263,15 +263,11 @@ static void test_redis_away(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     owner_start(&o, &w.config);
-    for (int i = 0; i < 7; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 7);
     world_assert_events(&w);
     tsn_it_sleep_ms(1200); /* appendfsync everysec */
     assert_int_equal(tsn_it_service(INSTANCE, "kill", "redis"), 0);
-    for (int i = 7; i < 20; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 7, 20);
     wait_for(&o, is_down, "the owner sees that Redis is away");
     assert_int_equal(tsn_it_service(INSTANCE, "restart", "redis"), 0);
     world_assert_events(&w);
@@ -302,28 +298,20 @@ static void test_redis_rolled_back(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     owner_start(&o, &w.config);
-    for (int i = 0; i < 7; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 7);
     world_assert_events(&w);
     keep_copy();
-    for (int i = 7; i < 20; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 7, 20);
     world_assert_events(&w);
     roll_back();
-    for (int i = 20; i < 30; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 20, 30);
     world_assert_events(&w);
     tsn_respond_stage_get_stats(o.stage, &stats);
     assert_int_equal(stats.rebuilds, 2); /* the first made the data set */
     owner_stop(&o);
     /* Again, while nobody looks. */
     roll_back();
-    for (int i = 30; i < 40; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 30, 40);
     owner_start(&o, &w.config);
     world_assert_events(&w);
     owner_stop(&o);
@@ -338,14 +326,10 @@ static void test_redis_full(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     owner_start(&o, &w.config);
-    for (int i = 0; i < 7; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 7);
     world_assert_events(&w);
     by_hand("config set maxmemory 1");
-    for (int i = 7; i < 20; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 7, 20);
     wait_for(&o, is_down, "the owner sees that Redis takes nothing");
     by_hand("config set maxmemory 0");
     world_assert_events(&w);
@@ -445,20 +429,14 @@ static void test_standby_takes_over(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     first = spawn_owner(&w, 0);
-    for (int i = 0; i < 10; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 10);
     world_assert_events(&w);
     second = spawn_owner(&w, 1);
     tsn_it_sleep_ms(1500);
-    for (int i = 10; i < 20; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 10, 20);
     world_assert_events(&w);
     kill_owner(first);
-    for (int i = 20; i < 30; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 20, 30);
     world_assert_events(&w);
     kill_owner(second);
     world_release(&w);
@@ -473,23 +451,17 @@ static void test_frozen_owner_is_fenced(void **state)
     TSN_UNUSED(state);
     world_init(&w, NULL, redis_url, 0, "shadow");
     first = spawn_owner(&w, 0);
-    for (int i = 0; i < 10; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 0, 10);
     world_assert_events(&w);
     second = spawn_owner(&w, 1);
     tsn_it_sleep_ms(1500);
     kill(first, SIGSTOP);
     kill(second, SIGSTOP); /* whoever owns is frozen with inputs on their way */
-    for (int i = 10; i < 40; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 10, 40);
     kill(second, SIGCONT);
     world_assert_events(&w);
     kill(first, SIGCONT);
-    for (int i = 40; i < 80; i++)
-        story(&w, i);
-    world_flush(&w);
+    told(&w, 40, 80);
     world_assert_events(&w);
     tsn_it_sleep_ms(1500);
     world_assert_events(&w);

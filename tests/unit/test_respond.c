@@ -41,6 +41,23 @@ static void world_release(struct world *w)
     tsn_policy_release(&w->policy);
 }
 
+/* A world of its own around a test: cmocka's set-up and its end. */
+static int in_world_begin(void **state)
+{
+    *state = tsn_alloc(sizeof(struct world));
+    world_init(*state, false);
+    return 0;
+}
+
+static int in_world_end(void **state)
+{
+    world_release(*state);
+    tsn_free(*state);
+    return 0;
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, in_world_begin, in_world_end)
+
 static void alert_state(struct world *w, const char *name, const char *service, const char *severity,
                         enum tsn_alert_state was, enum tsn_alert_state state, int64_t fired)
 {
@@ -220,322 +237,280 @@ static void test_deadlines(void **state)
 /* §11.9 and 12: Sev 1 pages L1 and L3 together; unanswered climbs at 15 min. */
 static void test_sev1_unanswered(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "postgresql", "critical");
-    assert_event(&w, 0, TSN_INC_OPENED, T0);
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 2);
-    assert_page(&w, 0, 1, "on-call-engineer");
-    assert_page(&w, 1, 3, "cto");
-    assert_string_equal(nth(&w, TSN_EFFECT_PAGE, 1)->page.people[1], "platform-lead");
-    assert_int_equal(tsn_respond_next_due(w.respond), T0 + 15 * MINUTE);
-    tick(&w, T0 + 15 * MINUTE - 1);
-    assert_int_equal(w.effects.len, 0);
-    tick(&w, T0 + 15 * MINUTE);
-    assert_event(&w, 0, TSN_INC_BREACHED, T0 + 15 * MINUTE);
-    assert_event(&w, 1, TSN_INC_ESCALATED, T0 + 15 * MINUTE);
-    assert_int_equal(only(&w)->level, 2);
-    tick(&w, T0 + 30 * MINUTE);
-    assert_event(&w, 0, TSN_INC_ESCALATED, T0 + 30 * MINUTE);
-    assert_int_equal(only(&w)->level, 3);
-    tick(&w, T0 + 4 * HOUR); /* level 3 has no next: only the deadline to resolve is left */
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 1);
-    assert_event(&w, 0, TSN_INC_BREACHED, T0 + 4 * HOUR);
-    assert_int_equal(tsn_respond_next_due(w.respond), TSN_TIME_NONE);
-    world_release(&w);
+    fire(w, "ServiceDown", "postgresql", "critical");
+    assert_event(w, 0, TSN_INC_OPENED, T0);
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 2);
+    assert_page(w, 0, 1, "on-call-engineer");
+    assert_page(w, 1, 3, "cto");
+    assert_string_equal(nth(w, TSN_EFFECT_PAGE, 1)->page.people[1], "platform-lead");
+    assert_int_equal(tsn_respond_next_due(w->respond), T0 + 15 * MINUTE);
+    tick(w, T0 + 15 * MINUTE - 1);
+    assert_int_equal(w->effects.len, 0);
+    tick(w, T0 + 15 * MINUTE);
+    assert_event(w, 0, TSN_INC_BREACHED, T0 + 15 * MINUTE);
+    assert_event(w, 1, TSN_INC_ESCALATED, T0 + 15 * MINUTE);
+    assert_int_equal(only(w)->level, 2);
+    tick(w, T0 + 30 * MINUTE);
+    assert_event(w, 0, TSN_INC_ESCALATED, T0 + 30 * MINUTE);
+    assert_int_equal(only(w)->level, 3);
+    tick(w, T0 + 4 * HOUR); /* level 3 has no next: only the deadline to resolve is left */
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 1);
+    assert_event(w, 0, TSN_INC_BREACHED, T0 + 4 * HOUR);
+    assert_int_equal(tsn_respond_next_due(w->respond), TSN_TIME_NONE);
 }
 
 /* §11.12: answered in time, it climbs at 30 min unresolved; no breach of the answer. */
 static void test_sev1_answered(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "postgresql", "critical");
-    w.now += 5 * MINUTE;
-    assert_int_equal(command(&w, "c1", TSN_CMD_ACK, only(&w)->incident_id, "mine", 0)->code, TSN_OK);
-    assert_event(&w, 0, TSN_INC_ACKNOWLEDGED, T0 + 5 * MINUTE);
-    assert_string_equal(only(&w)->acknowledged_by, "ada");
-    tick(&w, T0 + 29 * MINUTE);
-    assert_int_equal(w.effects.len, 0);
-    tick(&w, T0 + 30 * MINUTE);
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 1);
-    assert_event(&w, 0, TSN_INC_ESCALATED, T0 + 30 * MINUTE);
-    assert_page(&w, 0, 2, "platform-team-lead");
-    world_release(&w);
+    fire(w, "ServiceDown", "postgresql", "critical");
+    w->now += 5 * MINUTE;
+    assert_int_equal(command(w, "c1", TSN_CMD_ACK, only(w)->incident_id, "mine", 0)->code, TSN_OK);
+    assert_event(w, 0, TSN_INC_ACKNOWLEDGED, T0 + 5 * MINUTE);
+    assert_string_equal(only(w)->acknowledged_by, "ada");
+    tick(w, T0 + 29 * MINUTE);
+    assert_int_equal(w->effects.len, 0);
+    tick(w, T0 + 30 * MINUTE);
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 1);
+    assert_event(w, 0, TSN_INC_ESCALATED, T0 + 30 * MINUTE);
+    assert_page(w, 0, 2, "platform-team-lead");
 }
 
 /* §1 and §11.11: Sev 2 is to be answered in 30 min and reaches the team lead within 1 h, not 2; the
  * executives when it has lasted 4 h (§6). */
 static void test_sev2_ladder(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "hook-receiver", "critical");
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 1);
-    assert_page(&w, 0, 1, "on-call-engineer");
-    assert_string_equal(only(&w)->commander, "platform-team-lead");
-    tick(&w, T0 + 30 * MINUTE);
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 1);
-    assert_event(&w, 0, TSN_INC_BREACHED, T0 + 30 * MINUTE);
-    tick(&w, T0 + HOUR);
-    assert_event(&w, 0, TSN_INC_ESCALATED, T0 + HOUR);
-    assert_page(&w, 0, 2, "platform-team-lead");
-    tick(&w, T0 + 4 * HOUR);
-    assert_event(&w, 0, TSN_INC_ESCALATED, T0 + 4 * HOUR);
-    assert_page(&w, 0, 3, "cto");
-    tick(&w, T0 + 8 * HOUR);
-    assert_event(&w, 0, TSN_INC_BREACHED, T0 + 8 * HOUR);
-    world_release(&w);
+    fire(w, "ServiceDown", "hook-receiver", "critical");
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 1);
+    assert_page(w, 0, 1, "on-call-engineer");
+    assert_string_equal(only(w)->commander, "platform-team-lead");
+    tick(w, T0 + 30 * MINUTE);
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 1);
+    assert_event(w, 0, TSN_INC_BREACHED, T0 + 30 * MINUTE);
+    tick(w, T0 + HOUR);
+    assert_event(w, 0, TSN_INC_ESCALATED, T0 + HOUR);
+    assert_page(w, 0, 2, "platform-team-lead");
+    tick(w, T0 + 4 * HOUR);
+    assert_event(w, 0, TSN_INC_ESCALATED, T0 + 4 * HOUR);
+    assert_page(w, 0, 3, "cto");
+    tick(w, T0 + 8 * HOUR);
+    assert_event(w, 0, TSN_INC_BREACHED, T0 + 8 * HOUR);
 }
 
 /* §1: the team lead is told of a Sev 3 without a page; Sev 4 wakes nobody; neither climbs. */
 static void test_sev3_and_4(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "Slow", "hook-receiver", "warning");
-    assert_page(&w, 0, 1, "on-call-engineer");
-    assert_page(&w, 1, 2, "platform-team-lead");
-    assert_false(nth(&w, TSN_EFFECT_PAGE, 0)->page.tell);
-    assert_true(nth(&w, TSN_EFFECT_PAGE, 1)->page.tell);
-    fire(&w, "Odd", "docs", "info");
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 1);
-    assert_true(nth(&w, TSN_EFFECT_PAGE, 0)->page.tell);
+    fire(w, "Slow", "hook-receiver", "warning");
+    assert_page(w, 0, 1, "on-call-engineer");
+    assert_page(w, 1, 2, "platform-team-lead");
+    assert_false(nth(w, TSN_EFFECT_PAGE, 0)->page.tell);
+    assert_true(nth(w, TSN_EFFECT_PAGE, 1)->page.tell);
+    fire(w, "Odd", "docs", "info");
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 1);
+    assert_true(nth(w, TSN_EFFECT_PAGE, 0)->page.tell);
     for (int64_t h = 1; h <= 80; h++) {
-        tick(&w, T0 + h * HOUR);
-        for (size_t i = 0; nth(&w, TSN_EFFECT_EVENT, i); i++)
-            assert_int_equal(nth(&w, TSN_EFFECT_EVENT, i)->event.type, TSN_INC_BREACHED);
+        tick(w, T0 + h * HOUR);
+        for (size_t i = 0; nth(w, TSN_EFFECT_EVENT, i); i++)
+            assert_int_equal(nth(w, TSN_EFFECT_EVENT, i)->event.type, TSN_INC_BREACHED);
     }
-    world_release(&w);
 }
 
 /* §11.8: all services down is Sev 1, in every incident that is about one of them. */
 static void test_spread(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     size_t n, ones = 0;
     const struct tsn_respond_incident **all;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "Odd", "docs", "info");
-    fire(&w, "ServiceDown", "hook-receiver", "critical");
-    fire(&w, "ServiceDown", "model-metrics", "critical");
-    w.now += 10 * MINUTE;
-    fire(&w, "ServiceDown", "workflow-coordinator", "critical");
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 3);
-    assert_event(&w, 0, TSN_INC_OPENED, w.now);
-    assert_event(&w, 1, TSN_INC_UPDATED, w.now);
-    assert_event(&w, 2, TSN_INC_UPDATED, w.now);
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 6); /* L1 and L3, three times */
-    all = tsn_respond_list(w.respond, &n);
+    fire(w, "Odd", "docs", "info");
+    fire(w, "ServiceDown", "hook-receiver", "critical");
+    fire(w, "ServiceDown", "model-metrics", "critical");
+    w->now += 10 * MINUTE;
+    fire(w, "ServiceDown", "workflow-coordinator", "critical");
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 3);
+    assert_event(w, 0, TSN_INC_OPENED, w->now);
+    assert_event(w, 1, TSN_INC_UPDATED, w->now);
+    assert_event(w, 2, TSN_INC_UPDATED, w->now);
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 6); /* L1 and L3, three times */
+    all = tsn_respond_list(w->respond, &n);
     for (size_t i = 0; i < n; i++) {
         ones += all[i]->pub.severity == 1;
         if (all[i]->pub.severity == 1)
-            assert_int_equal(all[i]->pub.respond_by_ms, w.now + 15 * MINUTE);
+            assert_int_equal(all[i]->pub.respond_by_ms, w->now + 15 * MINUTE);
     }
     tsn_free(all);
     assert_int_equal(n, 4);
     assert_int_equal(ones, 3);
-    w.now += MINUTE; /* one comes back: no severity falls by itself */
-    end(&w, "ServiceDown", "model-metrics", "critical");
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 1);
-    assert_event(&w, 0, TSN_INC_RESOLVED, w.now);
-    world_release(&w);
+    w->now += MINUTE; /* one comes back: no severity falls by itself */
+    end(w, "ServiceDown", "model-metrics", "critical");
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 1);
+    assert_event(w, 0, TSN_INC_RESOLVED, w->now);
 }
 
 /* §11.4: the lower alert is inhibited by the higher, in one incident. */
 static void test_inhibition(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "hook-receiver", "critical");
-    fire(&w, "ServiceDegraded", "hook-receiver", "warning");
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 0);
-    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
-    assert_non_null(strstr(nth(&w, TSN_EFFECT_EVENT, 0)->event.reason, "inhibited"));
-    assert_int_equal(only(&w)->alert_count, 2);
-    assert_int_equal(tsn_respond_counters(w.respond)->inhibited, 1);
-    end(&w, "ServiceDown", "hook-receiver", "critical");
-    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
-    end(&w, "ServiceDegraded", "hook-receiver", "warning");
-    assert_event(&w, 0, TSN_INC_RESOLVED, w.now);
-    world_release(&w);
+    fire(w, "ServiceDown", "hook-receiver", "critical");
+    fire(w, "ServiceDegraded", "hook-receiver", "warning");
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 0);
+    assert_event(w, 0, TSN_INC_UPDATED, w->now);
+    assert_non_null(strstr(nth(w, TSN_EFFECT_EVENT, 0)->event.reason, "inhibited"));
+    assert_int_equal(only(w)->alert_count, 2);
+    assert_int_equal(tsn_respond_counters(w->respond)->inhibited, 1);
+    end(w, "ServiceDown", "hook-receiver", "critical");
+    assert_event(w, 0, TSN_INC_UPDATED, w->now);
+    end(w, "ServiceDegraded", "hook-receiver", "warning");
+    assert_event(w, 0, TSN_INC_RESOLVED, w->now);
 }
 
 static void test_severity_rises_in_one_incident(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDegraded", "hook-receiver", "warning");
-    assert_int_equal(only(&w)->severity, 3);
-    w.now += MINUTE;
-    fire(&w, "ServiceDown", "hook-receiver", "critical");
-    assert_int_equal(only(&w)->severity, 2);
-    assert_int_equal(only(&w)->respond_by_ms, w.now + 30 * MINUTE);
-    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 1);
-    world_release(&w);
+    fire(w, "ServiceDegraded", "hook-receiver", "warning");
+    assert_int_equal(only(w)->severity, 3);
+    w->now += MINUTE;
+    fire(w, "ServiceDown", "hook-receiver", "critical");
+    assert_int_equal(only(w)->severity, 2);
+    assert_int_equal(only(w)->respond_by_ms, w->now + 30 * MINUTE);
+    assert_event(w, 0, TSN_INC_UPDATED, w->now);
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 1);
 }
 
 static void test_pending_is_ignored(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    alert_state(&w, "ServiceDown", "kafka", "critical", TSN_ALERT_INACTIVE, TSN_ALERT_PENDING, TSN_TIME_NONE);
-    assert_int_equal(w.effects.len, 0);
-    alert_state(&w, "ServiceDown", "kafka", "critical", TSN_ALERT_PENDING, TSN_ALERT_RESOLVED, TSN_TIME_NONE);
-    assert_int_equal(w.effects.len, 0);
-    assert_int_equal(tsn_respond_counters(w.respond)->pending_ignored, 2);
-    world_release(&w);
+    alert_state(w, "ServiceDown", "kafka", "critical", TSN_ALERT_INACTIVE, TSN_ALERT_PENDING, TSN_TIME_NONE);
+    assert_int_equal(w->effects.len, 0);
+    alert_state(w, "ServiceDown", "kafka", "critical", TSN_ALERT_PENDING, TSN_ALERT_RESOLVED, TSN_TIME_NONE);
+    assert_int_equal(w->effects.len, 0);
+    assert_int_equal(tsn_respond_counters(w->respond)->pending_ignored, 2);
 }
 
 static void test_reopen_within_window(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     char id[40];
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "kafka", "critical");
-    memcpy(id, only(&w)->incident_id, sizeof id);
-    w.now += MINUTE;
-    end(&w, "ServiceDown", "kafka", "critical");
-    assert_int_equal(tsn_respond_next_due(w.respond), w.now + 30 * MINUTE);
-    w.now += 29 * MINUTE;
-    fire(&w, "ServiceDown", "kafka", "critical");
-    assert_event(&w, 0, TSN_INC_REOPENED, w.now);
-    assert_string_equal(only(&w)->incident_id, id);
-    assert_int_equal(only(&w)->reopen_count, 1);
-    assert_int_equal(only(&w)->respond_by_ms, w.now + 30 * MINUTE);
-    assert_int_equal(only(&w)->version, 3);
-    end(&w, "ServiceDown", "kafka", "critical");
-    tick(&w, w.now + 30 * MINUTE);
-    assert_int_equal(count(&w, TSN_EFFECT_FORGET), 1);
-    fire(&w, "ServiceDown", "kafka", "critical");
-    assert_event(&w, 0, TSN_INC_OPENED, w.now);
-    assert_string_not_equal(only(&w)->incident_id, id);
-    world_release(&w);
+    fire(w, "ServiceDown", "kafka", "critical");
+    memcpy(id, only(w)->incident_id, sizeof id);
+    w->now += MINUTE;
+    end(w, "ServiceDown", "kafka", "critical");
+    assert_int_equal(tsn_respond_next_due(w->respond), w->now + 30 * MINUTE);
+    w->now += 29 * MINUTE;
+    fire(w, "ServiceDown", "kafka", "critical");
+    assert_event(w, 0, TSN_INC_REOPENED, w->now);
+    assert_string_equal(only(w)->incident_id, id);
+    assert_int_equal(only(w)->reopen_count, 1);
+    assert_int_equal(only(w)->respond_by_ms, w->now + 30 * MINUTE);
+    assert_int_equal(only(w)->version, 3);
+    end(w, "ServiceDown", "kafka", "critical");
+    tick(w, w->now + 30 * MINUTE);
+    assert_int_equal(count(w, TSN_EFFECT_FORGET), 1);
+    fire(w, "ServiceDown", "kafka", "critical");
+    assert_event(w, 0, TSN_INC_OPENED, w->now);
+    assert_string_not_equal(only(w)->incident_id, id);
 }
 
 /* DESIGN §6: after downtime one level climbs, not three, and due timers come before the input. */
 static void test_downtime_climbs_one_level(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "postgresql", "critical");
-    w.now = T0 + 3 * HOUR;
-    end(&w, "ServiceDown", "postgresql", "critical");
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 3);
-    assert_event(&w, 0, TSN_INC_BREACHED, T0 + 15 * MINUTE);
-    assert_event(&w, 1, TSN_INC_ESCALATED, T0 + 15 * MINUTE);
-    assert_event(&w, 2, TSN_INC_RESOLVED, T0 + 3 * HOUR);
-    assert_int_equal(only(&w)->level, 2);
-    world_release(&w);
+    fire(w, "ServiceDown", "postgresql", "critical");
+    w->now = T0 + 3 * HOUR;
+    end(w, "ServiceDown", "postgresql", "critical");
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 3);
+    assert_event(w, 0, TSN_INC_BREACHED, T0 + 15 * MINUTE);
+    assert_event(w, 1, TSN_INC_ESCALATED, T0 + 15 * MINUTE);
+    assert_event(w, 2, TSN_INC_RESOLVED, T0 + 3 * HOUR);
+    assert_int_equal(only(w)->level, 2);
 }
 
 /* §6: by hand: names level and reason, pages the next, stands in the timeline; level 3 has no next. */
 static void test_escalate_by_hand(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     char id[40];
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "Slow", "hook-receiver", "warning");
-    memcpy(id, only(&w)->incident_id, sizeof id);
-    assert_int_equal(command(&w, "e1", TSN_CMD_ESCALATE, id, "data integrity", 0)->code, TSN_OK);
-    assert_event(&w, 0, TSN_INC_ESCALATED, w.now);
-    assert_string_equal(nth(&w, TSN_EFFECT_EVENT, 0)->event.reason, "L1 → L2 by hand: data integrity");
-    assert_string_equal(nth(&w, TSN_EFFECT_EVENT, 0)->event.actor, "ada");
-    assert_page(&w, 0, 2, "platform-team-lead");
-    command(&w, "e2", TSN_CMD_ESCALATE, id, "breach", 0);
-    assert_page(&w, 0, 3, "cto");
-    assert_int_equal(command(&w, "e3", TSN_CMD_ESCALATE, id, "more", 0)->code, TSN_ERR_CONFLICT);
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 0);
-    world_release(&w);
+    fire(w, "Slow", "hook-receiver", "warning");
+    memcpy(id, only(w)->incident_id, sizeof id);
+    assert_int_equal(command(w, "e1", TSN_CMD_ESCALATE, id, "data integrity", 0)->code, TSN_OK);
+    assert_event(w, 0, TSN_INC_ESCALATED, w->now);
+    assert_string_equal(nth(w, TSN_EFFECT_EVENT, 0)->event.reason, "L1 → L2 by hand: data integrity");
+    assert_string_equal(nth(w, TSN_EFFECT_EVENT, 0)->event.actor, "ada");
+    assert_page(w, 0, 2, "platform-team-lead");
+    command(w, "e2", TSN_CMD_ESCALATE, id, "breach", 0);
+    assert_page(w, 0, 3, "cto");
+    assert_int_equal(command(w, "e3", TSN_CMD_ESCALATE, id, "more", 0)->code, TSN_ERR_CONFLICT);
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 0);
 }
 
 static void test_commands_are_idempotent_and_answered(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     char id[40];
 
-    (void)state;
-    world_init(&w, false);
-    assert_int_equal(command(&w, "x", TSN_CMD_ACK, "inc-0", "", 0)->code, TSN_ERR_NOT_FOUND);
-    fire(&w, "ServiceDown", "kafka", "critical");
-    memcpy(id, only(&w)->incident_id, sizeof id);
-    assert_int_equal(command(&w, "n", TSN_CMD_NOTE, id, "looking", 0)->code, TSN_OK);
-    assert_event(&w, 0, TSN_INC_NOTE, w.now);
-    assert_string_equal(command(&w, "n", TSN_CMD_NOTE, id, "looking", 0)->message, "applied already");
-    assert_int_equal(count(&w, TSN_EFFECT_EVENT), 0);
-    assert_int_equal(command(&w, "n2", TSN_CMD_NOTE, id, "", 0)->code, TSN_ERR_INVALID);
-    assert_int_equal(command(&w, "s", TSN_CMD_SEVERITY, id, "", 5)->code, TSN_ERR_INVALID);
-    assert_int_equal(command(&w, "r", TSN_CMD_RESOLVE, id, "fixed", 0)->code, TSN_OK);
-    assert_event(&w, 0, TSN_INC_RESOLVED, w.now);
-    assert_int_equal(command(&w, "a", TSN_CMD_ACK, id, "", 0)->code, TSN_ERR_CONFLICT);
-    assert_int_equal(tsn_respond_next_due(w.respond), TSN_TIME_NONE); /* its alert still fires: held */
-    end(&w, "ServiceDown", "kafka", "critical");
-    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
-    assert_int_equal(tsn_respond_next_due(w.respond), w.now + 30 * MINUTE);
-    world_release(&w);
+    assert_int_equal(command(w, "x", TSN_CMD_ACK, "inc-0", "", 0)->code, TSN_ERR_NOT_FOUND);
+    fire(w, "ServiceDown", "kafka", "critical");
+    memcpy(id, only(w)->incident_id, sizeof id);
+    assert_int_equal(command(w, "n", TSN_CMD_NOTE, id, "looking", 0)->code, TSN_OK);
+    assert_event(w, 0, TSN_INC_NOTE, w->now);
+    assert_string_equal(command(w, "n", TSN_CMD_NOTE, id, "looking", 0)->message, "applied already");
+    assert_int_equal(count(w, TSN_EFFECT_EVENT), 0);
+    assert_int_equal(command(w, "n2", TSN_CMD_NOTE, id, "", 0)->code, TSN_ERR_INVALID);
+    assert_int_equal(command(w, "s", TSN_CMD_SEVERITY, id, "", 5)->code, TSN_ERR_INVALID);
+    assert_int_equal(command(w, "r", TSN_CMD_RESOLVE, id, "fixed", 0)->code, TSN_OK);
+    assert_event(w, 0, TSN_INC_RESOLVED, w->now);
+    assert_int_equal(command(w, "a", TSN_CMD_ACK, id, "", 0)->code, TSN_ERR_CONFLICT);
+    assert_int_equal(tsn_respond_next_due(w->respond), TSN_TIME_NONE); /* its alert still fires: held */
+    end(w, "ServiceDown", "kafka", "critical");
+    assert_event(w, 0, TSN_INC_UPDATED, w->now);
+    assert_int_equal(tsn_respond_next_due(w->respond), w->now + 30 * MINUTE);
 }
 
 static void test_severity_by_hand_stands(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     char id[40];
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "Slow", "hook-receiver", "warning");
-    memcpy(id, only(&w)->incident_id, sizeof id);
-    command(&w, "s1", TSN_CMD_SEVERITY, id, "all users", 1);
-    assert_int_equal(only(&w)->severity, 1);
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 2);
-    assert_int_equal(only(&w)->respond_by_ms, w.now + 15 * MINUTE);
-    command(&w, "s2", TSN_CMD_SEVERITY, id, "cosmetic", 4);
-    assert_int_equal(count(&w, TSN_EFFECT_PAGE), 0);
-    fire(&w, "ServiceDown", "hook-receiver", "critical");
-    assert_int_equal(only(&w)->severity, 4);
-    world_release(&w);
+    fire(w, "Slow", "hook-receiver", "warning");
+    memcpy(id, only(w)->incident_id, sizeof id);
+    command(w, "s1", TSN_CMD_SEVERITY, id, "all users", 1);
+    assert_int_equal(only(w)->severity, 1);
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 2);
+    assert_int_equal(only(w)->respond_by_ms, w->now + 15 * MINUTE);
+    command(w, "s2", TSN_CMD_SEVERITY, id, "cosmetic", 4);
+    assert_int_equal(count(w, TSN_EFFECT_PAGE), 0);
+    fire(w, "ServiceDown", "hook-receiver", "critical");
+    assert_int_equal(only(w)->severity, 4);
 }
 
 /* A deadline that a lower severity puts in the past is met at the change, not before it. */
 static void test_deadline_put_in_the_past(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     char id[40];
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "Odd", "hook-receiver", "info");
-    memcpy(id, only(&w)->incident_id, sizeof id);
-    w.now = T0 + 10 * HOUR;
-    command(&w, "s1", TSN_CMD_SEVERITY, id, "worse", 1);
-    w.now += 5 * MINUTE;
-    command(&w, "s2", TSN_CMD_SEVERITY, id, "not that bad", 2);
-    assert_event(&w, 0, TSN_INC_UPDATED, w.now);
-    assert_event(&w, 1, TSN_INC_BREACHED, w.now);
-    assert_int_equal(only(&w)->respond_by_ms, T0 + 30 * MINUTE);
-    world_release(&w);
+    fire(w, "Odd", "hook-receiver", "info");
+    memcpy(id, only(w)->incident_id, sizeof id);
+    w->now = T0 + 10 * HOUR;
+    command(w, "s1", TSN_CMD_SEVERITY, id, "worse", 1);
+    w->now += 5 * MINUTE;
+    command(w, "s2", TSN_CMD_SEVERITY, id, "not that bad", 2);
+    assert_event(w, 0, TSN_INC_UPDATED, w->now);
+    assert_event(w, 1, TSN_INC_BREACHED, w->now);
+    assert_int_equal(only(w)->respond_by_ms, T0 + 30 * MINUTE);
 }
 
 static void test_shadow_pages_nobody(void **state)
@@ -554,35 +529,30 @@ static void test_shadow_pages_nobody(void **state)
 
 static void test_old_offsets_are_skipped(void **state)
 {
-    struct world w;
+    struct world *w = *state;
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "kafka", "critical");
-    w.alerts = 0;
-    end(&w, "ServiceDown", "kafka", "critical");
-    assert_int_equal(w.effects.len, 0);
-    assert_int_equal(only(&w)->state, TSN_INCIDENT_OPEN);
-    assert_int_equal(tsn_respond_counters(w.respond)->duplicates, 1);
-    world_release(&w);
+    fire(w, "ServiceDown", "kafka", "critical");
+    w->alerts = 0;
+    end(w, "ServiceDown", "kafka", "critical");
+    assert_int_equal(w->effects.len, 0);
+    assert_int_equal(only(w)->state, TSN_INCIDENT_OPEN);
+    assert_int_equal(tsn_respond_counters(w->respond)->duplicates, 1);
 }
 
 /* A restored state goes on as the one it was saved from. */
 static void test_restore(void **state)
 {
-    struct world w;
+    struct world *w = *state;
     struct tsn_respond *second;
     struct tsn_respond_incident copy;
     struct tsn_effects a = { NULL, 0, 0 }, b = { NULL, 0, 0 };
 
-    (void)state;
-    world_init(&w, false);
-    fire(&w, "ServiceDown", "postgresql", "critical");
-    second = tsn_respond_new(&w.policy, NULL);
-    tsn_respond_incident_copy(&copy, nth(&w, TSN_EFFECT_SAVE, 0)->record);
+    fire(w, "ServiceDown", "postgresql", "critical");
+    second = tsn_respond_new(&w->policy, NULL);
+    tsn_respond_incident_copy(&copy, nth(w, TSN_EFFECT_SAVE, 0)->record);
     assert_int_equal(tsn_respond_restore(second, &copy, NULL), TSN_OK);
-    tsn_respond_set_position(second, tsn_respond_position(w.respond));
-    tsn_respond_tick(w.respond, T0 + 20 * MINUTE, &a);
+    tsn_respond_set_position(second, tsn_respond_position(w->respond));
+    tsn_respond_tick(w->respond, T0 + 20 * MINUTE, &a);
     tsn_respond_tick(second, T0 + 20 * MINUTE, &b);
     assert_int_equal(a.len, b.len);
     for (size_t i = 0; i < a.len; i++) {
@@ -593,7 +563,6 @@ static void test_restore(void **state)
     tsn_effects_release(&a);
     tsn_effects_release(&b);
     tsn_respond_free(&second);
-    world_release(&w);
 }
 
 static void test_limits(void **state)
@@ -674,23 +643,23 @@ int main(void)
         cmocka_unit_test(test_severity_by_alert),
         cmocka_unit_test(test_given_severity_is_the_last_word),
         cmocka_unit_test(test_deadlines),
-        cmocka_unit_test(test_sev1_unanswered),
-        cmocka_unit_test(test_sev1_answered),
-        cmocka_unit_test(test_sev2_ladder),
-        cmocka_unit_test(test_sev3_and_4),
-        cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_inhibition),
-        cmocka_unit_test(test_severity_rises_in_one_incident),
-        cmocka_unit_test(test_pending_is_ignored),
-        cmocka_unit_test(test_reopen_within_window),
-        cmocka_unit_test(test_downtime_climbs_one_level),
-        cmocka_unit_test(test_escalate_by_hand),
-        cmocka_unit_test(test_commands_are_idempotent_and_answered),
-        cmocka_unit_test(test_severity_by_hand_stands),
-        cmocka_unit_test(test_deadline_put_in_the_past),
+        in_world(test_sev1_unanswered),
+        in_world(test_sev1_answered),
+        in_world(test_sev2_ladder),
+        in_world(test_sev3_and_4),
+        in_world(test_spread),
+        in_world(test_inhibition),
+        in_world(test_severity_rises_in_one_incident),
+        in_world(test_pending_is_ignored),
+        in_world(test_reopen_within_window),
+        in_world(test_downtime_climbs_one_level),
+        in_world(test_escalate_by_hand),
+        in_world(test_commands_are_idempotent_and_answered),
+        in_world(test_severity_by_hand_stands),
+        in_world(test_deadline_put_in_the_past),
         cmocka_unit_test(test_shadow_pages_nobody),
-        cmocka_unit_test(test_old_offsets_are_skipped),
-        cmocka_unit_test(test_restore),
+        in_world(test_old_offsets_are_skipped),
+        in_world(test_restore),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_text_limit),
     };
