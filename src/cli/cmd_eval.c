@@ -6,9 +6,9 @@
  * own. The single form evaluates one expression over the loads of a file in the same format.
  */
 #include "cli/cli.h"
+#include "codec/labels_json.h"
 #include "tocsin/promql.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,29 +35,13 @@ static bool case_value(const json_t *v, double *out, bool *bad)
     return false;
 }
 
-static struct tsn_labels *case_labels(const json_t *object)
-{
-    struct tsn_labels_builder b;
-    struct tsn_labels *labels;
-    const char *name;
-    json_t *value;
-
-    tsn_labels_builder_init(&b);
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-        if (json_is_string(value))
-            tsn_labels_builder_setn(&b, name, strlen(name), json_string_value(value), json_string_length(value));
-    labels = tsn_labels_builder_finish(&b);
-    tsn_labels_builder_release(&b);
-    return labels;
-}
-
 static enum tsn_err load_series(struct tsn_memstore *store, const json_t *loads, struct tsn_error *error)
 {
     size_t i, n;
     json_t *load, *value;
 
     json_array_foreach(loads, i, load) {
-        struct tsn_labels *labels = case_labels(json_object_get(load, "series"));
+        struct tsn_labels *labels = tsn_labels_from_json(json_object_get(load, "series"));
         int64_t start = json_integer_value(json_object_get(load, "start"));
         int64_t step = json_integer_value(json_object_get(load, "step"));
         bool bad = false;

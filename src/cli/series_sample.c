@@ -3,30 +3,14 @@
  * series, 1,000,000 at the most.
  */
 #include "cli/series_sample.h"
+#include "codec/labels_json.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_SERIES = 1000000 };
-
-static struct tsn_labels *labels_of_object(const json_t *object)
-{
-    struct tsn_labels_builder b;
-    struct tsn_labels *labels;
-    const char *name;
-    json_t *value;
-
-    tsn_labels_builder_init(&b);
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-        if (json_is_string(value))
-            tsn_labels_builder_setn(&b, name, strlen(name), json_string_value(value), json_string_length(value));
-    labels = tsn_labels_builder_finish(&b);
-    tsn_labels_builder_release(&b);
-    return labels;
-}
 
 /* A selector of equalities is a label set. NULL: it is none. */
 static struct tsn_labels *labels_of_text(const char *text)
@@ -69,7 +53,7 @@ static bool take_line(struct series_sample *sample, const char *line, size_t len
     struct tsn_labels *labels = NULL;
 
     if (json_is_object(series))
-        labels = labels_of_object(series);
+        labels = tsn_labels_from_json(series);
     else if (json_is_string(series))
         labels = labels_of_text(json_string_value(series));
     if (labels)

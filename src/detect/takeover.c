@@ -12,10 +12,10 @@
  * end the base of each life of a counter is its total less the panes read back, so every sample in
  * a window gets the very bits it had.
  */
+#include "codec/labels_json.h"
 #include "detect/detect_int.h"
 #include "detect/mining.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,22 +34,6 @@ bool tsn_detect_parse_hex64(const char *text, size_t len, uint64_t *out)
         *out = *out << 4 | (uint64_t)digit;
     }
     return len == 16;
-}
-
-static struct tsn_labels *labels_of(const json_t *object)
-{
-    struct tsn_labels_builder b;
-    struct tsn_labels *labels;
-    const char *name;
-    json_t *value;
-
-    tsn_labels_builder_init(&b);
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-        if (json_is_string(value))
-            tsn_labels_builder_setn(&b, name, strlen(name), json_string_value(value), json_string_length(value));
-    labels = tsn_labels_builder_finish(&b);
-    tsn_labels_builder_release(&b);
-    return labels;
 }
 
 static int64_t time_of(const json_t *value)
@@ -81,7 +65,7 @@ static bool parse_key(const char *key, size_t len, size_t kind_len, struct tsn_u
 
 static struct series *series_for(struct tsn_detect *d, const json_t *root, enum tsn_sample_kind kind)
 {
-    struct tsn_labels *labels = labels_of(json_object_get(root, "labels"));
+    struct tsn_labels *labels = tsn_labels_from_json(json_object_get(root, "labels"));
     struct series *s = tsn_store_get(&d->store, labels->id);
 
     if (!s)
@@ -500,8 +484,8 @@ static bool restore_alert(struct tsn_alert_rule_state *state, const char *text)
         json_decref(root);
         return false;
     }
-    in.labels = labels_of(json_object_get(root, "labels"));
-    in.annotations = labels_of(json_object_get(root, "annotations"));
+    in.labels = tsn_labels_from_json(json_object_get(root, "labels"));
+    in.annotations = tsn_labels_from_json(json_object_get(root, "annotations"));
     json_decref(root);
     tsn_vec_push(state, in);
     for (; at && tsn_labels_compare(state->items[at - 1].labels, in.labels) > 0; at--)
