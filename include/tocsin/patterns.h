@@ -194,13 +194,19 @@ enum tsn_log_format tsn_log_extract(const char *line, size_t len, struct tsn_log
 /* One of DEBUG INFO WARN ERROR FATAL for the many spellings (warning, E, crit, 3 …); "" if none. Static. */
 const char *tsn_log_level_normal(const char *text, size_t len);
 
-/* Joins lines of one event: stack traces of Java, Python, Go and Node. Stateless test on (previous event, line). */
+/* Joins lines of one event: stack traces of Java, Python, Go and Node, with `strict` nothing else; without it every indented line, too. */
 struct tsn_join {
+    bool strict;     /* nothing says where events begin: only what is surely of a trace continues one */
     uint8_t state;   /* what kind of trace we are inside, 0: none */
     uint32_t lines;  /* joined so far; at most TSN_JOIN_LINES */
 };
 #define TSN_JOIN_LINES 512
-/* True if this line continues the event before it. The first line of a source never does. */
+/* True if this line continues the event before it; else it begins one. The first line of a source never continues. */
 bool tsn_join_continues(struct tsn_join *join, const char *line, size_t len);
+/* This line begins an event: it has a header, or is another's. */
+void tsn_join_start(struct tsn_join *join, const char *line, size_t len);
+/* What of an event's text says which error it is: the message, each error with the frame that it came from, none of the others. The
+ * text itself (borrowed) if it has one line, else in `out`, which is reset. Linear. */
+struct tsn_text tsn_trace_text(const char *text, size_t len, struct tsn_buf *out);
 
 #endif

@@ -2,6 +2,7 @@
  * logs: templates of log files on the command line. `logs mine` here, `logs diff` in cmd_logs_diff.c.
  *
  * mine reads once and writes after the end of input, as groups may merge until then: a row for each line, or --summary.
+ * The lines of a stack trace are one event: each has its row, with the template of the whole; --follow prints its first line only.
  * With --follow rows come at once, with the id known then, and a record for each later merge:
  * "#merge<TAB>vanished id<TAB>surviving id".
  */
@@ -16,7 +17,8 @@
 
 #define ABOUT_MINE                                                                                                  \
     "Finds the templates of a log: which lines say the same with other values.\n"                                    \
-    "Writes line_no, template_id, template (tab-separated) for every line after the end of input.\n\n"               \
+    "Writes line_no, template_id, template (tab-separated) for every line after the end of input.\n"                 \
+    "Stack traces of Java, Python, Go and Node are joined: one event, counted once.\n\n"                             \
     "  raw      a line of text; a header (time, level, component) is found if there is one\n"                        \
     "  content  messages without header\n"                                                                           \
     "  json     the message of JSON, logfmt or syslog lines\n\n"                                                     \
@@ -64,7 +66,7 @@ static struct tsn_miner_result mine_line(struct tsn_logs_input *in, struct tsn_b
     return tsn_miner_add(book->miner, 0, sig.hash, sig.text, sig.len, sig.pinned, 1, at);
 }
 
-static void print_followed(struct tsn_book *book, struct tsn_miner_result result)
+static void print_followed(struct tsn_book *book, struct tsn_miner_result result, bool more)
 {
     const struct tsn_miner_merge *merge;
     struct tsn_template t;
@@ -74,7 +76,9 @@ static void print_followed(struct tsn_book *book, struct tsn_miner_result result
     for (size_t i = 0; i < merges; i++)
         printf("#merge\t%016" PRIx64 "\t%016" PRIx64 "\n", merge[i].from_id, merge[i].into_id);
     tsn_miner_merged_clear(book->miner);
-    if (tsn_miner_get(book->miner, result.ref, &t))
+    if (more)
+        book->line_count++;
+    else if (tsn_miner_get(book->miner, result.ref, &t))
         printf("%" PRIu64 "\t%016" PRIx64 "\t%s\n", ++book->line_count, t.id, t.text);
 }
 
@@ -82,15 +86,24 @@ enum tsn_err tsn_logs_mine_all(struct tsn_logs_input *in, struct tsn_book *book,
 {
     bool tty = isatty(STDERR_FILENO) && !in->follow, more;
     int64_t next_ns = tsn_mono_now().ns + 1000000000;
+    struct tsn_miner_result result = { .ref = TSN_MINER_NONE };
+    uint32_t entry = 0;
     enum tsn_err err;
 
     while ((err = tsn_logs_next(in, &more, error)) == TSN_OK && more) {
         for (size_t i = 0; i < in->lines.len; i++) {
-            struct tsn_miner_result result = mine_line(in, book, &in->lines.items[i]);
+            const struct tsn_logs_line *line = &in->lines.items[i];
 
-            if (in->follow)
-                print_followed(book, result);
-            else if ((err = tsn_book_line(book, tsn_book_entry(book, result), error)) != TSN_OK)
+            if (!line->more)
+                result = mine_line(in, book, line);
+            if (in->follow) {
+                print_followed(book, result, line->more);
+                continue;
+            }
+            if (!line->more)
+                entry = tsn_book_entry(book, result);
+            err = line->more ? tsn_book_more(book, entry, error) : tsn_book_line(book, entry, error);
+            if (err != TSN_OK)
                 return err;
         }
         if (in->follow && fflush(stdout) != 0)

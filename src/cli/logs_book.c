@@ -109,20 +109,32 @@ static void double_bars(struct tsn_book *book)
     }
 }
 
-enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error *error)
+static enum tsn_err next_row(struct tsn_book *book, uint32_t tag, struct tsn_error *error)
 {
-    struct tsn_book_entry *entry = &book->entries.items[tag];
-
-    if (book->line_count == (uint64_t)TSN_BOOK_BARS << book->bar_shift)
-        double_bars(book);
-    entry->bars[book->line_count >> book->bar_shift]++;
-    entry->count[book->side]++;
-    book->side_lines[book->side]++;
     book->line_count++;
     if (!book->keep_lines)
         return TSN_OK;
     book->lines[book->held++] = tag;
     return book->held == NUMBERS_MAX ? spool_out(book, error) : TSN_OK;
+}
+
+enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error *error)
+{
+    struct tsn_book_entry *entry = &book->entries.items[tag];
+
+    if (book->line_count >= (uint64_t)TSN_BOOK_BARS << book->bar_shift)
+        double_bars(book);
+    entry->bars[book->line_count >> book->bar_shift]++;
+    entry->count[book->side]++;
+    book->side_lines[book->side]++;
+    return next_row(book, tag, error);
+}
+
+enum tsn_err tsn_book_more(struct tsn_book *book, uint32_t tag, struct tsn_error *error)
+{
+    if (book->line_count >= (uint64_t)TSN_BOOK_BARS << book->bar_shift)
+        double_bars(book);
+    return next_row(book, tag, error);
 }
 
 void tsn_book_count(struct tsn_book *book, uint32_t tag, unsigned side, uint64_t count)

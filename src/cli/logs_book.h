@@ -39,6 +39,8 @@ void tsn_book_init(struct tsn_book *book, bool keep_lines);
 void tsn_book_release(struct tsn_book *book);
 /* The next line got this entry. TSN_ERR_IO if the spool cannot be written. */
 enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error *error);
+/* The next line continues the event of the last: a row, no count. */
+enum tsn_err tsn_book_more(struct tsn_book *book, uint32_t tag, struct tsn_error *error);
 /* As many lines of one side of `diff`, without their order. */
 void tsn_book_count(struct tsn_book *book, uint32_t tag, unsigned side, uint64_t count);
 /* The entry of a miner result (made if new), with merges of the miner taken over. */

@@ -54,27 +54,39 @@ void tsn_logs_close(struct tsn_logs_input *in)
     for (size_t i = 0; i < TSN_LOGS_JOBS_MAX; i++) {
         tsn_buf_release(&in->scratch[i]);
         tsn_buf_release(&in->unescaped[i]);
+        tsn_buf_release(&in->trace[i]);
         tsn_pattern_memo_free(&in->memos[i]);
     }
 }
 
-/* What of a line counts: its text behind the header, or the message in it. */
-static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const char *text, size_t len)
+/* The message of a JSON, logfmt or syslog line; of plain lines, all that were joined. */
+static struct tsn_text extracted(struct tsn_logs_input *in, unsigned job, const struct tsn_logs_line *line)
 {
+    const char *newline = line->joined ? memchr(line->text, '\n', line->len) : NULL;
+    size_t first = newline ? (size_t)(newline - line->text) : line->len;
     struct tsn_log_fields fields;
+
+    if (tsn_log_extract(line->text, first, &fields, &in->unescaped[job]) == TSN_LOG_FORMAT_PLAIN)
+        fields.message.len += line->len - first;
+    return tsn_trace_text(fields.message.data, fields.message.len, &in->trace[job]);
+}
+
+/* What of a line counts: its text behind the header, or the message in it. */
+static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const struct tsn_logs_line *line)
+{
     size_t skip;
 
-    if (in->format == TSN_LOGS_JSON) {
-        tsn_log_extract(text, len, &fields, &in->unescaped[job]);
-        return fields.message;
-    }
-    skip = in->format == TSN_LOGS_RAW ? tsn_header_skip(&in->header, text, len) : 0;
-    return (struct tsn_text){ text + skip, len - skip };
+    if (in->format == TSN_LOGS_JSON)
+        return extracted(in, job, line);
+    skip = in->format == TSN_LOGS_RAW ? tsn_header_skip(&in->header, line->text, line->len) : 0;
+    if (line->joined)
+        return tsn_trace_text(line->text + skip, line->len - skip, &in->trace[job]);
+    return (struct tsn_text){ line->text + skip, line->len - skip };
 }
 
 struct tsn_signature tsn_logs_signature(struct tsn_logs_input *in, const struct tsn_logs_line *line)
 {
-    struct tsn_text message = message_of(in, 0, line->text, line->len);
+    struct tsn_text message = message_of(in, 0, line);
 
     return tsn_pattern_signature(in->config, message.data, message.len, &in->scratch[0]);
 }
@@ -95,8 +107,11 @@ static void *hash_lines(void *arg)
 
     for (size_t i = job->from; i < job->to; i++) {
         struct tsn_logs_line *line = &job->in->lines.items[i];
-        struct tsn_text message = message_of(job->in, job->number, line->text, line->len);
+        struct tsn_text message;
 
+        if (line->more)
+            continue;
+        message = message_of(job->in, job->number, line);
         line->signature = tsn_pattern_memo_hash(memo, message.data, message.len, &job->in->scratch[job->number]);
     }
     return NULL;
@@ -125,7 +140,7 @@ static void hash_block(struct tsn_logs_input *in)
 
 static void push_line(struct tsn_logs_input *in, const char *text, size_t len)
 {
-    struct tsn_logs_line line = { text, (uint32_t)len, 0 };
+    struct tsn_logs_line line = { .text = text, .len = (uint32_t)len };
 
     tsn_vec_push(&in->lines, line);
 }
@@ -157,17 +172,57 @@ static void cut_lines(struct tsn_logs_input *in)
     in->start = (size_t)(p - in->data);
 }
 
+/* From lines that may begin an event: those of traces have no header, however many they are. */
 static void learn_header(struct tsn_logs_input *in)
 {
     struct tsn_text sample[TSN_HEADER_SAMPLE];
+    struct tsn_join join = { .strict = false };
     size_t n = 0;
 
     if (in->format == TSN_LOGS_RAW) {
-        for (; n < in->lines.len && n < TSN_HEADER_SAMPLE; n++)
-            sample[n] = (struct tsn_text){ in->lines.items[n].text, in->lines.items[n].len };
+        for (size_t i = 0; i < in->lines.len && n < TSN_HEADER_SAMPLE; i++)
+            if (!tsn_join_continues(&join, in->lines.items[i].text, in->lines.items[i].len))
+                sample[n++] = (struct tsn_text){ in->lines.items[i].text, in->lines.items[i].len };
         tsn_header_learn(&in->header, sample, n);
     }
     in->learned = true;
+}
+
+/* Whether the line belongs to the event before it. In JSON and behind a header an event says that it is one. */
+static bool continues(struct tsn_logs_input *in, const struct tsn_logs_line *line)
+{
+    bool begins;
+
+    if (!tsn_join_continues(&in->join, line->text, line->len))
+        return false;
+    begins = in->format == TSN_LOGS_JSON ? line->len && *line->text == '{' : tsn_header_skip(&in->header, line->text, line->len) > 0;
+    if (begins)
+        tsn_join_start(&in->join, line->text, line->len);
+    return !begins;
+}
+
+/* Marks the lines that continue others. What may go on in the next block waits for it, unless it fills this one. */
+static void join_lines(struct tsn_logs_input *in)
+{
+    struct tsn_logs_line *head = NULL;
+
+    in->join.strict = in->format == TSN_LOGS_CONTENT || (in->format == TSN_LOGS_RAW && !in->header.found);
+    for (size_t i = 0; i < in->lines.len; i++) {
+        struct tsn_logs_line *line = &in->lines.items[i];
+
+        line->more = continues(in, line);
+        if (line->more && head) {
+            head->len = (uint32_t)(line->text + line->len - head->text);
+            head->joined = true;
+        } else if (!line->more) {
+            head = line;
+        }
+    }
+    if (!head || in->end || in->follow || head == in->lines.items)
+        return;
+    in->start = (size_t)(head->text - in->data);
+    in->lines.len = (size_t)(head - in->lines.items);
+    in->join.lines = 0; /* what waits begins an event, whatever it looks like */
 }
 
 /* Reads until the block is full, the input ends, or (following) something is there. */
@@ -213,6 +268,7 @@ enum tsn_err tsn_logs_next(struct tsn_logs_input *in, bool *more, struct tsn_err
     }
     if (in->lines.len && !in->learned)
         learn_header(in);
+    join_lines(in);
     hash_block(in);
     *more = in->lines.len > 0;
     return TSN_OK;

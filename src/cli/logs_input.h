@@ -18,7 +18,8 @@ enum tsn_logs_format { TSN_LOGS_RAW, TSN_LOGS_CONTENT, TSN_LOGS_JSON };
 
 struct tsn_logs_line {
     const char *text;
-    uint32_t len;
+    uint32_t len;       /* with the lines that continue it, as far as they are in the block */
+    bool joined, more;  /* some continue it; it continues the one before, perhaps of the last block, and has no signature */
     uint64_t signature;
 };
 
@@ -33,9 +34,10 @@ struct tsn_logs_input {
     size_t len, start; /* bytes held; where the lines not yet handed out begin */
     bool end, skipping, learned;
     struct tsn_log_header header;
+    struct tsn_join join;
     TSN_VEC(struct tsn_logs_line) lines;
     struct tsn_pattern_memo *memos[TSN_LOGS_JOBS_MAX]; /* as far as jobs went */
-    struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX];
+    struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX], trace[TSN_LOGS_JOBS_MAX];
     uint64_t bytes_read;
     int64_t size; /* of the file, for progress; 0: unknown */
 };

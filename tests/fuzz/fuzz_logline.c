@@ -9,8 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void one_line(struct tsn_miner *miner, struct tsn_join *join, const char *line, size_t len, struct tsn_buf *a,
-                     struct tsn_buf *b)
+static void one_line(struct tsn_miner *miner, struct tsn_join *join, struct tsn_join *strict, const char *line, size_t len,
+                     struct tsn_buf *a, struct tsn_buf *b)
 {
     struct tsn_signature one = tsn_pattern_signature(NULL, line, len, a), two = tsn_pattern_signature(NULL, line, len, b);
     static struct tsn_pattern_memo *memo; /* one for all inputs: what they leave in it must not matter */
@@ -33,6 +33,18 @@ static void one_line(struct tsn_miner *miner, struct tsn_join *join, const char 
     tsn_pattern_mask_secrets(NULL, line, len, 500, b);
     TSN_ASSERT(tsn_utf8_valid(tsn_buf_str(b), b->len));
     tsn_join_continues(join, line, len);
+    tsn_join_continues(strict, line, len);
+    TSN_ASSERT(join->lines >= 1 && join->lines <= TSN_JOIN_LINES && strict->lines >= 1 && strict->lines <= TSN_JOIN_LINES);
+}
+
+/* Never longer than the text. */
+static void whole_text(const char *data, size_t size, struct tsn_buf *a, struct tsn_buf *b)
+{
+    struct tsn_text once = tsn_trace_text(data, size, a), twice;
+
+    TSN_ASSERT(once.len <= size);
+    twice = tsn_trace_text(once.data, once.len, b);
+    TSN_ASSERT(twice.len <= once.len);
 }
 
 static void round_trip(const struct tsn_miner *miner, struct tsn_buf *a, struct tsn_buf *b)
@@ -55,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tsn_miner_limits limits = { .max_templates = 20, .max_signatures = 50, .max_slots = 200 };
     struct tsn_miner *miner = tsn_miner_new(&limits), *restored;
     struct tsn_buf a = TSN_BUF_INIT, b = TSN_BUF_INIT;
-    struct tsn_join join = { 0 };
+    struct tsn_join join = { 0 }, strict = { .strict = true };
     struct tsn_text lines[64];
     struct tsn_log_header header;
     struct tsn_error error;
@@ -68,9 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         if (n < TSN_ARRAY_LEN(lines))
             lines[n++] = (struct tsn_text){ p, len };
-        one_line(miner, &join, p, len, &a, &b);
+        one_line(miner, &join, &strict, p, len, &a, &b);
         p += len + (newline != NULL);
     }
+    whole_text((const char *)data, size, &a, &b);
     tsn_header_learn(&header, lines, n);
     for (size_t i = 0; i < n; i++)
         TSN_ASSERT(tsn_header_skip(&header, lines[i].data, lines[i].len) <= lines[i].len);

@@ -27,6 +27,32 @@ check "follow prints a row a line" 7 "$(grep -vc '^#merge' followed)"
 check "and merges" 5 "$(grep -c '^#merge' followed)"
 check "summary" "7 lines, 1 templates" "$("$t" logs mine --summary names | tail -1)"
 
+# Stack traces: one event, with a header and without, through blocks, jobs, pipes and --follow; ids do not depend on the depth.
+trace() { # HEADER FRAMES
+    echo "$1request $2 failed"
+    echo "java.lang.IllegalStateException: no route"
+    for f in $(seq "$2"); do printf '\tat a.b.C%d.run(C%d.java:%d)\n' "$((f > 1))" "$((f > 1))" "$f"; done
+    printf 'Caused by: java.io.IOException: closed\n\tat x.Y.z(Y.java:%d)\n\t... %d more\n' "$2" "$2"
+    echo "$1request $2 was served"
+}
+for n in 3 9 27 5; do trace "2026-01-02 03:04:05,1 ERROR web.Part$n: " "$n"; done >traces
+"$t" logs mine traces >rows
+check "a row for each line" "$(wc -l <traces)" "$(wc -l <rows)"
+check "a trace is one template" "request <*> failed java.lang.IllegalStateException: no route at <*>) Caused by: java.io.IOException: closed at <*>)" "$(head -1 rows | cut -f3 | sed 's/ at [^)]*)/ at <*>)/g')"
+check "all its lines have it" 2 "$(cut -f2 rows | sort -u | wc -l)"
+check "and it counts once" "4 4" "$("$t" logs mine --summary traces | awk '/request/ {print $1}' | xargs)"
+check "as in a pipe" "$(md5sum <rows)" "$("$t" logs mine - <traces | md5sum)"
+check "follow prints an event's first line" 8 "$("$t" logs mine --follow - <traces | grep -vc '^#')"
+for _ in $(seq 2000); do cat traces; done >blocks
+check "blocks and jobs cut none" "$("$t" logs mine blocks | cut -f2 | md5sum) 2" "$("$t" logs mine --jobs 3 - <blocks | cut -f2 | md5sum) $("$t" logs mine blocks | cut -f2 | sort -u | wc -l)"
+check "counts through blocks" "8000 8000" "$("$t" logs mine --summary blocks | awk '/request/ {print $1}' | xargs)"
+printf 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: bad\nnext\npanic: oops\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/x/y.go:3\nexit status 2\nError: late\n    at f (/x.js:1:2)\n    at g (/x.js:1:2)\ndone\n' >others
+check "Python, Go and Node without header" "4 1 6 3 1" "$("$t" logs mine others | cut -f2 | uniq -c | awk '{print $1}' | xargs)"
+printf 'list:\n  first\n  second\n' >list
+check "an indented line is no trace by itself" 3 "$("$t" logs mine list | cut -f2 | sort -u | wc -l)"
+printf '{"level":"error","message":"boom\\nTraceback (most recent call last):\\n  File \\"/a.py\\", line 7, in f\\n    g()\\nValueError: bad"}\n' >json
+check "a trace inside of JSON" 'boom Traceback (most recent call last): File "<*>", line <*>, in f ValueError: bad' "$("$t" logs mine --format json json | cut -f3)"
+
 # More than 16 MiB of line numbers: rows of spooled and held lines are all there, in order.
 yes 'tick tock' | head -n 4200000 >many
 check "spooled rows" "4200000 1" "$("$t" logs mine many | awk -F'\t' '$1 != NR {bad = 1} {s[$2] = 1} END {print bad ? "out of order" : NR, length(s)}')"

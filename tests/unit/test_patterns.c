@@ -356,9 +356,9 @@ static void test_secrets(void **state)
 }
 
 /* A letter for each line: n starts an event, + continues it. */
-static void check_join(const char *const *lines, const char *want)
+static void check_join(bool strict, const char *const *lines, const char *want)
 {
-    struct tsn_join join = { 0 };
+    struct tsn_join join = { .strict = strict };
 
     for (size_t i = 0; want[i]; i++)
         if (tsn_join_continues(&join, lines[i], strlen(lines[i])) != (want[i] == '+'))
@@ -374,16 +374,63 @@ static void test_join(void **state)
     static const char *const go[] = { "panic: oops", "", "goroutine 1 [running]:", "main.f(0x1)", "\t/x/y.go:3 +0x1",
                                       "created by main.g", "exit status 2", "2026/01/01 next" };
     static const char *const node[] = { "Error: bad", "    at f (/x.js:1:2)", "    at g", "listening" };
+    static const char *const plain[] = { "table:", "  first row", "\tsecond row", "at last (it ends)" };
+    static const char *const chain[] = { "Traceback (most recent call last):", "  File \"x\", line 1", "KeyError: 'a'", "",
+                                         "During handling of the above exception, another exception occurred:", "",
+                                         "Traceback (most recent call last):", "  File \"y\", line 2", "    g()", "ValueError: b",
+                                         "Traceback (most recent call last):", "  File \"z\", line 3", "OSError: c" };
+    static const char *const object[] = { "Error: bad", "    at f (/x.js:1:2) {", "  code: 'E',", "  path: '/x'", "}", "listening" };
     struct tsn_join join = { 0 };
 
     (void)state;
-    check_join(java, "n++++n");
-    check_join(python, "n++++n");
-    check_join(go, "n++++++n");
-    check_join(node, "n++n");
+    check_join(false, java, "n++++n");
+    check_join(false, python, "n++++n");
+    check_join(false, go, "n++++++n");
+    check_join(false, node, "n++n");
+    check_join(true, java, "nn+++n"); /* an error class alone on its line may be an event */
+    check_join(true, python, "n++++n");
+    check_join(true, go, "n++++++n");
+    check_join(true, plain, "nnnn");
+    check_join(false, plain, "n++n");
+    check_join(false, chain, "n+++++++++n++");
+    check_join(true, object, "n++++n");
     for (unsigned i = 0; i < TSN_JOIN_LINES; i++)
         assert_int_equal(tsn_join_continues(&join, "  indented", 10), i > 0);
     assert_false(tsn_join_continues(&join, "  indented", 10));
+}
+
+/* What is left of a trace, its lines joined with |. */
+static void check_trace(const char *text, const char *want)
+{
+    struct tsn_buf buf = TSN_BUF_INIT, got = TSN_BUF_INIT;
+    struct tsn_text t = tsn_trace_text(text, strlen(text), &buf);
+
+    tsn_buf_append(&got, t.data, t.len);
+    for (size_t i = 0; i < got.len; i++)
+        if (got.data[i] == '\n')
+            got.data[i] = '|';
+    assert_string_equal(tsn_buf_str(&got), want);
+    tsn_buf_release(&buf);
+    tsn_buf_release(&got);
+}
+
+static void test_trace(void **state)
+{
+    (void)state;
+    check_trace("one line", "one line");
+    check_trace("", "");
+    check_trace("\n\n", "");
+    check_trace("java.lang.XError: no route\r\n\tat a.B.c(B.java:12)\r\n\tat a.B.d(B.java:40)\r\nCaused by: java.io.IOException: closed\r\n"
+                "\tat x.Y.z(Y.java:7)\r\n\t... 12 more\r\n",
+                "java.lang.XError: no route|at a.B.c(B.java:12)|Caused by: java.io.IOException: closed|at x.Y.z(Y.java:7)");
+    check_trace("it broke\nTraceback (most recent call last):\n  File \"a.py\", line 1, in f\n    g()\n  File \"b.py\", line 2, in g\n"
+                "    ^^^\nValueError: bad",
+                "it broke|Traceback (most recent call last):|File \"b.py\", line 2, in g|ValueError: bad");
+    check_trace("panic: oops\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/x/y.go:3 +0x1\nmain.g(0x2)\n\t/x/y.go:9\n\ngoroutine 7 [select]:\nz.z()",
+                "panic: oops|main.f(0x1)");
+    check_trace("TypeError: x is not a function\n    at f (/a.js:1:2)\n    at g (/b.js:3:4) {\n  code: 'E'\n}",
+                "TypeError: x is not a function|at f (/a.js:1:2)");
+    check_trace("slow statement:\n  select a\n  from b", "slow statement:|select a|from b");
 }
 
 int main(void)
@@ -395,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_limits),           cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_headers),          cmocka_unit_test(test_extract),
         cmocka_unit_test(test_secrets),          cmocka_unit_test(test_join),
+        cmocka_unit_test(test_trace),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
