@@ -218,12 +218,21 @@ const char *tmpl_weekday_name(int weekday);
 /* ---- functions ---------------------------------------------------------------------------- */
 
 enum tmpl_param { PARAM_ANY, PARAM_STRING, PARAM_QUERY, PARAM_SAMPLE, PARAM_INT };
+/* One call: its arguments, already checked against `params`, and where the answer or the error text (of the arena) goes. */
+struct tmpl_call {
+    struct tmpl_run *run;
+    const struct tmpl_value *args;
+    size_t count;
+    struct tmpl_value *out;
+    const char *message;
+};
+/* The text of the call's error. Returns false, so that a function can return it. */
+TSN_PRINTF(2, 3)
+bool tmpl_refuse(struct tmpl_call *c, const char *fmt, ...);
 struct tmpl_function {
     const char *name;
     const char *params; /* one letter each: a any, s string, q query, p sample; a trailing '*' repeats the last */
-    /* Returns false with *message (arena text) when the function gives an error. */
-    bool (*call)(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                 const char **message);
+    bool (*call)(struct tmpl_call *c); /* false: an error, its text through tmpl_refuse */
 };
 extern const struct tmpl_function tmpl_builtins[];
 extern const struct tmpl_function tmpl_functions[];

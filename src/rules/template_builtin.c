@@ -7,7 +7,7 @@
  */
 #include "rules/template.h"
 
-typedef bool builtin(struct tmpl_run *, const struct tmpl_value *, size_t, struct tmpl_value *, const char **);
+typedef bool builtin(struct tmpl_call *);
 
 static builtin fn_call, fn_html, fn_index, fn_js, fn_len, fn_not, fn_lazy, fn_print, fn_printf, fn_println, fn_slice,
     fn_urlquery, fn_eq, fn_ne, fn_lt, fn_le, fn_gt, fn_ge;
@@ -22,125 +22,89 @@ const struct tmpl_function tmpl_builtins[] = {
     { "ge", "aa", fn_ge },          { NULL, NULL, NULL },
 };
 
-TSN_PRINTF(3, 4)
-static bool refuse(struct tmpl_run *run, const char **message, const char *fmt, ...)
+static bool fn_lazy(struct tmpl_call *c)
 {
-    struct tsn_buf text = TSN_BUF_INIT;
-    va_list args;
-
-    va_start(args, fmt);
-    tsn_buf_vprintf(&text, fmt, args);
-    va_end(args);
-    *message = tmpl_keep(run, &text).text;
-    return false;
-}
-
-static bool fn_lazy(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                    const char **message)
-{
-    TSN_UNUSED(run);
-    TSN_UNUSED(message);
-    *out = args[count - 1];
+    *c->out = c->args[c->count - 1];
     return true;
 }
 
-static bool fn_not(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                   const char **message)
+static bool fn_not(struct tmpl_call *c)
 {
-    TSN_UNUSED(run);
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    *out = tmpl_bool(!tmpl_truth(&args[0]));
+    *c->out = tmpl_bool(!tmpl_truth(&c->args[0]));
     return true;
 }
 
-static bool fn_call(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                    const char **message)
+static bool fn_call(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(count);
-    TSN_UNUSED(out);
-    if (args[0].kind == VAL_INVALID)
-        return refuse(run, message, "call of nil");
-    if (run->node)
-        tmpl_node_print(&text, run->node);
-    refuse(run, message, "non-function %s of type %s", tsn_buf_str(&text), tmpl_type_name(&args[0]));
+    if (c->args[0].kind == VAL_INVALID)
+        return tmpl_refuse(c, "call of nil");
+    if (c->run->node)
+        tmpl_node_print(&text, c->run->node);
+    tmpl_refuse(c, "non-function %s of type %s", tsn_buf_str(&text), tmpl_type_name(&c->args[0]));
     tsn_buf_release(&text);
     return false;
 }
 
 /* ---- printing and escaping ---------------------------------------------------------------- */
 
-static bool fn_print(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_print(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(message);
-    tmpl_sprint(&text, args, count);
-    *out = tmpl_string(tmpl_keep(run, &text));
+    tmpl_sprint(&text, c->args, c->count);
+    *c->out = tmpl_string(tmpl_keep(c->run, &text));
     return true;
 }
 
-static bool fn_println(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                       const char **message)
+static bool fn_println(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(message);
-    tmpl_sprintln(&text, args, count);
-    *out = tmpl_string(tmpl_keep(run, &text));
+    tmpl_sprintln(&text, c->args, c->count);
+    *c->out = tmpl_string(tmpl_keep(c->run, &text));
     return true;
 }
 
-static bool fn_printf(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                      const char **message)
+static bool fn_printf(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(message);
-    tmpl_sprintf(&text, args[0].u.str, args + 1, count - 1);
-    *out = tmpl_string(tmpl_keep(run, &text));
+    tmpl_sprintf(&text, c->args[0].u.str, c->args + 1, c->count - 1);
+    *c->out = tmpl_string(tmpl_keep(c->run, &text));
     return true;
 }
 
-static bool escape(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                   void (*how)(struct tsn_buf *, struct tmpl_str))
+static bool escape(struct tmpl_call *c, void (*how)(struct tsn_buf *, struct tmpl_str))
 {
     struct tsn_buf text = TSN_BUF_INIT, escaped = TSN_BUF_INIT;
 
-    if (count == 1 && args[0].kind == VAL_STRING)
-        tsn_buf_append(&text, args[0].u.str.text, args[0].u.str.len);
-    else if (count == 1)
-        tmpl_print_action(&text, &args[0]);
+    if (c->count == 1 && c->args[0].kind == VAL_STRING)
+        tsn_buf_append(&text, c->args[0].u.str.text, c->args[0].u.str.len);
+    else if (c->count == 1)
+        tmpl_print_action(&text, &c->args[0]);
     else
-        tmpl_sprint(&text, args, count);
+        tmpl_sprint(&text, c->args, c->count);
     how(&escaped, (struct tmpl_str){ tsn_buf_str(&text), text.len });
     tsn_buf_release(&text);
-    *out = tmpl_string(tmpl_keep(run, &escaped));
+    *c->out = tmpl_string(tmpl_keep(c->run, &escaped));
     return true;
 }
 
-static bool fn_html(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                    const char **message)
+static bool fn_html(struct tmpl_call *c)
 {
-    TSN_UNUSED(message);
-    return escape(run, args, count, out, tmpl_html);
+    return escape(c, tmpl_html);
 }
 
-static bool fn_js(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_js(struct tmpl_call *c)
 {
-    TSN_UNUSED(message);
-    return escape(run, args, count, out, tmpl_js);
+    return escape(c, tmpl_js);
 }
 
-static bool fn_urlquery(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                        const char **message)
+static bool fn_urlquery(struct tmpl_call *c)
 {
-    TSN_UNUSED(message);
-    return escape(run, args, count, out, tmpl_query_escape);
+    return escape(c, tmpl_query_escape);
 }
 
 /* ---- len, index, slice -------------------------------------------------------------------- */
@@ -164,41 +128,39 @@ static const char *bare_type(const struct tmpl_value *v)
     return *name == '*' ? name + 1 : name;
 }
 
-static bool fn_len(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                   const char **message)
+static bool fn_len(struct tmpl_call *c)
 {
     size_t len;
 
-    TSN_UNUSED(count);
-    if (args[0].kind == VAL_INVALID)
-        return refuse(run, message, "reflect: call of reflect.Value.Type on zero Value");
-    if (args[0].kind == VAL_SAMPLE && !args[0].u.sample)
-        return refuse(run, message, "len of nil pointer");
-    if (!length_of(&args[0], &len))
-        return refuse(run, message, "len of type %s", bare_type(&args[0]));
-    *out = tmpl_int((int64_t)len);
+    if (c->args[0].kind == VAL_INVALID)
+        return tmpl_refuse(c, "reflect: call of reflect.Value.Type on zero Value");
+    if (c->args[0].kind == VAL_SAMPLE && !c->args[0].u.sample)
+        return tmpl_refuse(c, "len of nil pointer");
+    if (!length_of(&c->args[0], &len))
+        return tmpl_refuse(c, "len of type %s", bare_type(&c->args[0]));
+    *c->out = tmpl_int((int64_t)len);
     return true;
 }
 
-static bool index_arg(struct tmpl_run *run, const struct tmpl_value *v, size_t cap, size_t *out, const char **message)
+static bool index_arg(struct tmpl_call *c, const struct tmpl_value *v, size_t cap, size_t *out)
 {
     if (v->kind == VAL_INVALID)
-        return refuse(run, message, "cannot index slice/array with nil");
+        return tmpl_refuse(c, "cannot index slice/array with nil");
     if (v->kind != VAL_INT && v->kind != VAL_UINT8)
-        return refuse(run, message, "cannot index slice/array with type %s", tmpl_type_name(v));
+        return tmpl_refuse(c, "cannot index slice/array with type %s", tmpl_type_name(v));
     if (v->u.integer < 0 || (uint64_t)v->u.integer > cap)
-        return refuse(run, message, "index out of range: %lld", (long long)v->u.integer);
+        return tmpl_refuse(c, "index out of range: %lld", (long long)v->u.integer);
     *out = (size_t)v->u.integer;
     return true;
 }
 
-static bool index_map(struct tmpl_run *run, const struct tmpl_value *item, const struct tmpl_value *key,
-                      struct tmpl_value *out, const char **message)
+static bool index_map(struct tmpl_call *c, const struct tmpl_value *item, const struct tmpl_value *key,
+                      struct tmpl_value *out)
 {
     if (key->kind == VAL_INVALID)
-        return refuse(run, message, "value is nil; should be of type string");
+        return tmpl_refuse(c, "value is nil; should be of type string");
     if (key->kind != VAL_STRING)
-        return refuse(run, message, "value has type %s; should be string", tmpl_type_name(key));
+        return tmpl_refuse(c, "value has type %s; should be string", tmpl_type_name(key));
     if (item->kind == VAL_LABELS) {
         const struct tsn_label *label =
             item->u.labels ? tsn_labels_find(item->u.labels, key->u.str.text, key->u.str.len) : NULL;
@@ -217,21 +179,21 @@ static bool index_map(struct tmpl_run *run, const struct tmpl_value *item, const
     return true;
 }
 
-static bool index_once(struct tmpl_run *run, const struct tmpl_value *item, const struct tmpl_value *key,
-                       struct tmpl_value *out, const char **message)
+static bool index_once(struct tmpl_call *c, const struct tmpl_value *item, const struct tmpl_value *key,
+                       struct tmpl_value *out)
 {
     size_t at = 0, len = 0;
 
     if (item->kind == VAL_LABELS || item->kind == VAL_ARGS)
-        return index_map(run, item, key, out, message);
+        return index_map(c, item, key, out);
     if (item->kind == VAL_INVALID || (item->kind == VAL_SAMPLE && !item->u.sample))
-        return refuse(run, message, "index of nil pointer");
+        return tmpl_refuse(c, "index of nil pointer");
     if (!length_of(item, &len))
-        return refuse(run, message, "can't index item of type %s", bare_type(item));
-    if (!index_arg(run, key, len, &at, message))
+        return tmpl_refuse(c, "can't index item of type %s", bare_type(item));
+    if (!index_arg(c, key, len, &at))
         return false;
     if (at == len)
-        return refuse(run, message, "reflect: %s index out of range",
+        return tmpl_refuse(c, "reflect: %s index out of range",
                       tmpl_is_text(item) ? "string" : "slice");
     if (tmpl_is_text(item))
         *out = (struct tmpl_value){ .kind = VAL_UINT8, .u.integer = (unsigned char)item->u.str.text[at] };
@@ -240,54 +202,52 @@ static bool index_once(struct tmpl_run *run, const struct tmpl_value *item, cons
     return true;
 }
 
-static bool fn_index(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_index(struct tmpl_call *c)
 {
-    struct tmpl_value item = args[0];
+    struct tmpl_value item = c->args[0];
 
     if (item.kind == VAL_INVALID)
-        return refuse(run, message, "index of untyped nil");
-    for (size_t i = 1; i < count; i++) {
+        return tmpl_refuse(c, "index of untyped nil");
+    for (size_t i = 1; i < c->count; i++) {
         struct tmpl_value next;
 
-        if (!index_once(run, &item, &args[i], &next, message))
+        if (!index_once(c, &item, &c->args[i], &next))
             return false;
         item = next;
     }
-    *out = item;
+    *c->out = item;
     return true;
 }
 
-static bool fn_slice(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_slice(struct tmpl_call *c)
 {
     size_t at[3] = { 0, 0, 0 }, len = 0;
-    bool text = tmpl_is_text(&args[0]);
+    bool text = tmpl_is_text(&c->args[0]);
 
-    if (args[0].kind == VAL_INVALID)
-        return refuse(run, message, "slice of untyped nil");
-    if (count > 4)
-        return refuse(run, message, "too many slice indexes: %zu", count - 1);
-    if (text && count == 4)
-        return refuse(run, message, "cannot 3-index slice a string");
-    if (!text && args[0].kind != VAL_QUERY)
-        return refuse(run, message, "can't slice item of type %s", bare_type(&args[0]));
-    length_of(&args[0], &len);
+    if (c->args[0].kind == VAL_INVALID)
+        return tmpl_refuse(c, "slice of untyped nil");
+    if (c->count > 4)
+        return tmpl_refuse(c, "too many slice indexes: %zu", c->count - 1);
+    if (text && c->count == 4)
+        return tmpl_refuse(c, "cannot 3-index slice a string");
+    if (!text && c->args[0].kind != VAL_QUERY)
+        return tmpl_refuse(c, "can't slice item of type %s", bare_type(&c->args[0]));
+    length_of(&c->args[0], &len);
     at[1] = len;
-    for (size_t i = 1; i < count; i++)
-        if (!index_arg(run, &args[i], len, &at[i - 1], message))
+    for (size_t i = 1; i < c->count; i++)
+        if (!index_arg(c, &c->args[i], len, &at[i - 1]))
             return false;
     if (at[0] > at[1])
-        return refuse(run, message, "invalid slice index: %zu > %zu", at[0], at[1]);
-    if (count == 4 && at[1] > at[2])
-        return refuse(run, message, "invalid slice index: %zu > %zu", at[1], at[2]);
-    *out = args[0];
+        return tmpl_refuse(c, "invalid slice index: %zu > %zu", at[0], at[1]);
+    if (c->count == 4 && at[1] > at[2])
+        return tmpl_refuse(c, "invalid slice index: %zu > %zu", at[1], at[2]);
+    *c->out = c->args[0];
     if (text) {
-        out->u.str.text += at[0];
-        out->u.str.len = at[1] - at[0];
+        c->out->u.str.text += at[0];
+        c->out->u.str.len = at[1] - at[0];
     } else {
-        out->u.query.items += at[0];
-        out->u.query.len = at[1] - at[0];
+        c->out->u.query.items += at[0];
+        c->out->u.query.len = at[1] - at[0];
     }
     return true;
 }
@@ -339,8 +299,7 @@ static bool is_nil(const struct tmpl_value *v)
 }
 
 /* Two values without a basic kind: nil, pointers, or what cannot be compared. */
-static bool equal_other(struct tmpl_run *run, const struct tmpl_value *a, const struct tmpl_value *b, bool *equal,
-                        const char **message)
+static bool equal_other(struct tmpl_call *c, const struct tmpl_value *a, const struct tmpl_value *b, bool *equal)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
@@ -351,7 +310,7 @@ static bool equal_other(struct tmpl_run *run, const struct tmpl_value *a, const 
     }
     if (b->kind == VAL_LABELS || b->kind == VAL_ARGS || b->kind == VAL_QUERY) {
         tmpl_print_action(&text, b);
-        refuse(run, message, "non-comparable type %s: %s", tsn_buf_str(&text), tmpl_type_name(b));
+        tmpl_refuse(c, "non-comparable type %s: %s", tsn_buf_str(&text), tmpl_type_name(b));
         tsn_buf_release(&text);
         return false;
     }
@@ -359,14 +318,13 @@ static bool equal_other(struct tmpl_run *run, const struct tmpl_value *a, const 
     return true;
 }
 
-static bool equal_pair(struct tmpl_run *run, const struct tmpl_value *a, const struct tmpl_value *b, bool *equal,
-                       const char **message)
+static bool equal_pair(struct tmpl_call *c, const struct tmpl_value *a, const struct tmpl_value *b, bool *equal)
 {
     enum basic ka = basic_kind(a), kb = basic_kind(b);
     bool integers = (ka == BASIC_INT || ka == BASIC_UINT) && (kb == BASIC_INT || kb == BASIC_UINT);
 
     if (ka == BASIC_NONE && kb == BASIC_NONE)
-        return equal_other(run, a, b, equal, message);
+        return equal_other(c, a, b, equal);
     *equal = false;
     if (ka == kb || integers) {
         *equal = equal_basic(a, b, ka);
@@ -374,36 +332,34 @@ static bool equal_pair(struct tmpl_run *run, const struct tmpl_value *a, const s
     }
     if (a->kind == VAL_INVALID || b->kind == VAL_INVALID)
         return true;
-    return refuse(run, message, "incompatible types for comparison: %s and %s", tmpl_type_name(a), tmpl_type_name(b));
+    return tmpl_refuse(c, "incompatible types for comparison: %s and %s", tmpl_type_name(a), tmpl_type_name(b));
 }
 
-static bool fn_eq(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_eq(struct tmpl_call *c)
 {
     bool equal = false;
 
-    if (count < 2)
-        return refuse(run, message, "missing argument for comparison");
-    for (size_t i = 1; i < count && !equal; i++)
-        if (!equal_pair(run, &args[0], &args[i], &equal, message))
+    if (c->count < 2)
+        return tmpl_refuse(c, "missing argument for comparison");
+    for (size_t i = 1; i < c->count && !equal; i++)
+        if (!equal_pair(c, &c->args[0], &c->args[i], &equal))
             return false;
-    *out = tmpl_bool(equal);
+    *c->out = tmpl_bool(equal);
     return true;
 }
 
-static bool less(struct tmpl_run *run, const struct tmpl_value *a, const struct tmpl_value *b, bool *out,
-                 const char **message)
+static bool less(struct tmpl_call *c, const struct tmpl_value *a, const struct tmpl_value *b, bool *out)
 {
     enum basic ka = basic_kind(a), kb = basic_kind(b);
     bool integers = (ka == BASIC_INT || ka == BASIC_UINT) && (kb == BASIC_INT || kb == BASIC_UINT);
 
     if (ka == BASIC_NONE || kb == BASIC_NONE)
-        return refuse(run, message, "invalid type for comparison");
+        return tmpl_refuse(c, "invalid type for comparison");
     if (ka != kb && !integers)
-        return refuse(run, message, "incompatible types for comparison: %s and %s", tmpl_type_name(a),
+        return tmpl_refuse(c, "incompatible types for comparison: %s and %s", tmpl_type_name(a),
                       tmpl_type_name(b));
     if (ka == BASIC_BOOL || ka == BASIC_COMPLEX)
-        return refuse(run, message, "invalid type for comparison");
+        return tmpl_refuse(c, "invalid type for comparison");
     if (ka == BASIC_TEXT)
         *out = compare_text(a->u.str, b->u.str) < 0;
     else if (ka == BASIC_FLOAT)
@@ -413,51 +369,45 @@ static bool less(struct tmpl_run *run, const struct tmpl_value *a, const struct 
     return true;
 }
 
-static bool fn_ne(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_ne(struct tmpl_call *c)
 {
-    if (!fn_eq(run, args, count, out, message))
+    if (!fn_eq(c))
         return false;
-    out->u.boolean = !out->u.boolean;
+    c->out->u.boolean = !c->out->u.boolean;
     return true;
 }
 
-static bool fn_lt(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_lt(struct tmpl_call *c)
 {
     bool lt = false;
 
-    TSN_UNUSED(count);
-    if (!less(run, &args[0], &args[1], &lt, message))
+    if (!less(c, &c->args[0], &c->args[1], &lt))
         return false;
-    *out = tmpl_bool(lt);
+    *c->out = tmpl_bool(lt);
     return true;
 }
 
 /* As Go defines it: less or equal, so that NaN is neither … */
-static bool fn_le(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_le(struct tmpl_call *c)
 {
-    if (!fn_lt(run, args, count, out, message))
+    if (!fn_lt(c))
         return false;
-    return out->u.boolean || fn_eq(run, args, count, out, message);
+    return c->out->u.boolean || fn_eq(c);
 }
 
 /* … and greater is the inverse of that, so NaN is greater than everything. */
-static bool fn_gt(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_gt(struct tmpl_call *c)
 {
-    if (!fn_le(run, args, count, out, message))
+    if (!fn_le(c))
         return false;
-    out->u.boolean = !out->u.boolean;
+    c->out->u.boolean = !c->out->u.boolean;
     return true;
 }
 
-static bool fn_ge(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                  const char **message)
+static bool fn_ge(struct tmpl_call *c)
 {
-    if (!fn_lt(run, args, count, out, message))
+    if (!fn_lt(c))
         return false;
-    out->u.boolean = !out->u.boolean;
+    c->out->u.boolean = !c->out->u.boolean;
     return true;
 }

@@ -201,7 +201,7 @@ static bool call(struct tmpl_run *run, struct tmpl_value dot, const struct tmpl_
 {
     size_t given = count + (final.kind != VAL_MISSING), total = given + (self != NULL);
     struct tmpl_value *argv;
-    const char *message = "";
+    struct tmpl_call c = { .run = run, .count = total, .out = out, .message = "" };
 
     if (!check_count(run, f, given, count))
         return false;
@@ -220,10 +220,11 @@ static bool call(struct tmpl_run *run, struct tmpl_value dot, const struct tmpl_
     }
     if (!strcmp(f->name, "call") && count)
         run->node = args[0];
-    if (f->call(run, self ? argv - 1 : argv, total, out, &message))
+    c.args = self ? argv - 1 : argv;
+    if (f->call(&c))
         return step(run);
     run->node = at;
-    return tmpl_fail(run, "error calling %s: %s", f->name, message);
+    return tmpl_fail(run, "error calling %s: %s", f->name, c.message);
 }
 
 /* ---- fields ------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-typedef bool function(struct tmpl_run *, const struct tmpl_value *, size_t, struct tmpl_value *, const char **);
+typedef bool function(struct tmpl_call *);
 
 static function fn_query, fn_first, fn_label, fn_value, fn_strvalue, fn_args, fn_re_replace_all, fn_safe_html, fn_match,
     fn_title, fn_to_upper, fn_to_lower, fn_graph_link, fn_table_link, fn_sort_by_label, fn_strip_port, fn_strip_domain,
@@ -66,8 +66,7 @@ const struct tmpl_function *tmpl_function_find(struct tmpl_str name)
     return f ? f : find_in(tmpl_builtins, name);
 }
 
-TSN_PRINTF(3, 4)
-static bool refuse(struct tmpl_run *run, const char **message, const char *fmt, ...)
+bool tmpl_refuse(struct tmpl_call *c, const char *fmt, ...)
 {
     struct tsn_buf text = TSN_BUF_INIT;
     va_list args;
@@ -75,62 +74,58 @@ static bool refuse(struct tmpl_run *run, const char **message, const char *fmt, 
     va_start(args, fmt);
     tsn_buf_vprintf(&text, fmt, args);
     va_end(args);
-    *message = tmpl_keep(run, &text).text;
+    c->message = tmpl_keep(c->run, &text).text;
     return false;
 }
 
-static bool give_text(struct tmpl_run *run, struct tsn_buf *text, struct tmpl_value *out)
+static bool give_text(struct tmpl_call *c, struct tsn_buf *text)
 {
-    *out = tmpl_string(tmpl_keep(run, text));
+    *c->out = tmpl_string(tmpl_keep(c->run, text));
     return true;
 }
 
 /* ---- query results ------------------------------------------------------------------------ */
 
-static bool fn_query(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_query(struct tmpl_call *c)
 {
-    const char *expr = tsn_arena_strndup(&run->arena, args[0].u.str.text, args[0].u.str.len);
+    const char *expr = tsn_arena_strndup(&c->run->arena, c->args[0].u.str.text, c->args[0].u.str.len);
     struct tsn_error error = { 0 };
     struct tsn_result *result;
 
-    TSN_UNUSED(count);
-    if (!run->env->query)
-        return refuse(run, message, "query is not available here");
+    if (!c->run->env->query)
+        return tmpl_refuse(c, "query is not available here");
     result = tsn_calloc(1, sizeof *result);
-    tsn_vec_push(&run->results, result);
-    if (run->env->query(run->env->query_arg, expr, result, &error))
-        return refuse(run, message, "%s", error.message);
-    *out = (struct tmpl_value){ .kind = VAL_QUERY };
+    tsn_vec_push(&c->run->results, result);
+    if (c->run->env->query(c->run->env->query_arg, expr, result, &error))
+        return tmpl_refuse(c, "%s", error.message);
+    *c->out = (struct tmpl_value){ .kind = VAL_QUERY };
     if (result->type == TSN_TYPE_SCALAR) { /* as Prometheus's query function: one element, no labels */
         result->vector = tsn_calloc(1, sizeof *result->vector);
         result->vector[0] =
-            (struct tsn_vector_sample){ tsn_labels_empty(), run->env->now_ms, result->scalar };
+            (struct tsn_vector_sample){ tsn_labels_empty(), c->run->env->now_ms, result->scalar };
         result->vector_len = result->vector_cap = 1;
         result->type = TSN_TYPE_VECTOR;
     }
     if (result->type != TSN_TYPE_VECTOR)
-        return refuse(run, message, "rule result is not a vector or scalar");
-    out->u.query.len = result->vector_len;
-    out->u.query.items = tsn_arena_alloc(&run->arena, result->vector_len * sizeof *out->u.query.items);
+        return tmpl_refuse(c, "rule result is not a vector or scalar");
+    c->out->u.query.len = result->vector_len;
+    c->out->u.query.items = tsn_arena_alloc(&c->run->arena, result->vector_len * sizeof *c->out->u.query.items);
     for (size_t i = 0; i < result->vector_len; i++)
-        out->u.query.items[i] = &result->vector[i];
+        c->out->u.query.items[i] = &result->vector[i];
     return true;
 }
 
-static bool fn_first(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_first(struct tmpl_call *c)
 {
-    TSN_UNUSED(count);
-    if (!args[0].u.query.len)
-        return refuse(run, message, "first() called on vector with no elements");
-    *out = (struct tmpl_value){ .kind = VAL_SAMPLE, .u.sample = args[0].u.query.items[0] };
+    if (!c->args[0].u.query.len)
+        return tmpl_refuse(c, "first() called on vector with no elements");
+    *c->out = (struct tmpl_value){ .kind = VAL_SAMPLE, .u.sample = c->args[0].u.query.items[0] };
     return true;
 }
 
-static bool nil_sample(struct tmpl_run *run, const char **message)
+static bool nil_sample(struct tmpl_call *c)
 {
-    return refuse(run, message, "runtime error: invalid memory address or nil pointer dereference");
+    return tmpl_refuse(c, "runtime error: invalid memory address or nil pointer dereference");
 }
 
 static struct tmpl_value label_of(const struct tsn_vector_sample *s, struct tmpl_str name)
@@ -140,33 +135,27 @@ static struct tmpl_value label_of(const struct tsn_vector_sample *s, struct tmpl
     return label ? tmpl_string((struct tmpl_str){ label->value, label->value_len }) : tmpl_cstring("");
 }
 
-static bool fn_label(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_label(struct tmpl_call *c)
 {
-    TSN_UNUSED(count);
-    if (!args[1].u.sample)
-        return nil_sample(run, message);
-    *out = label_of(args[1].u.sample, args[0].u.str);
+    if (!c->args[1].u.sample)
+        return nil_sample(c);
+    *c->out = label_of(c->args[1].u.sample, c->args[0].u.str);
     return true;
 }
 
-static bool fn_value(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_value(struct tmpl_call *c)
 {
-    TSN_UNUSED(count);
-    if (!args[0].u.sample)
-        return nil_sample(run, message);
-    *out = tmpl_float(args[0].u.sample->value);
+    if (!c->args[0].u.sample)
+        return nil_sample(c);
+    *c->out = tmpl_float(c->args[0].u.sample->value);
     return true;
 }
 
-static bool fn_strvalue(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                        const char **message)
+static bool fn_strvalue(struct tmpl_call *c)
 {
-    TSN_UNUSED(count);
-    if (!args[0].u.sample)
-        return nil_sample(run, message);
-    *out = label_of(args[0].u.sample, (struct tmpl_str){ "__value__", 9 });
+    if (!c->args[0].u.sample)
+        return nil_sample(c);
+    *c->out = label_of(c->args[0].u.sample, (struct tmpl_str){ "__value__", 9 });
     return true;
 }
 
@@ -180,51 +169,46 @@ static bool sorts_before(const struct tsn_vector_sample *a, const struct tsn_vec
 }
 
 /* Stable, bottom up; sorts in place as Prometheus's does. */
-static bool fn_sort_by_label(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                             const char **message)
+static bool fn_sort_by_label(struct tmpl_call *c)
 {
-    const struct tsn_vector_sample **items = args[1].u.query.items, **other;
-    size_t len = args[1].u.query.len;
+    const struct tsn_vector_sample **items = c->args[1].u.query.items, **other;
+    size_t len = c->args[1].u.query.len;
 
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    other = tsn_arena_alloc(&run->arena, (len ? len : 1) * sizeof(struct tsn_vector_sample *));
+    other = tsn_arena_alloc(&c->run->arena, (len ? len : 1) * sizeof(struct tsn_vector_sample *));
     for (size_t width = 1; width < len; width *= 2) {
         for (size_t lo = 0; lo < len; lo += 2 * width) {
             size_t mid = lo + width < len ? lo + width : len, hi = lo + 2 * width < len ? lo + 2 * width : len;
             size_t a = lo, b = mid;
 
             for (size_t k = lo; k < hi; k++)
-                other[k] = a < mid && (b >= hi || !sorts_before(items[b], items[a], args[0].u.str)) ? items[a++]
+                other[k] = a < mid && (b >= hi || !sorts_before(items[b], items[a], c->args[0].u.str)) ? items[a++]
                                                                                                    : items[b++];
         }
         memcpy(items, other, len * sizeof *items);
     }
-    *out = args[1];
+    *c->out = c->args[1];
     return true;
 }
 
-static bool fn_args(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                    const char **message)
+static bool fn_args(struct tmpl_call *c)
 {
-    struct tmpl_value *copy = tsn_arena_alloc(&run->arena, (count ? count : 1) * sizeof *copy);
+    struct tmpl_value *copy = tsn_arena_alloc(&c->run->arena, (c->count ? c->count : 1) * sizeof *copy);
 
-    TSN_UNUSED(message);
-    if (count)
-        memcpy(copy, args, count * sizeof *copy);
-    *out = (struct tmpl_value){ .kind = VAL_ARGS, .u.args = { copy, count } };
+    if (c->count)
+        memcpy(copy, c->args, c->count * sizeof *copy);
+    *c->out = (struct tmpl_value){ .kind = VAL_ARGS, .u.args = { copy, c->count } };
     return true;
 }
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-static const char *cstr(struct tmpl_run *run, const struct tmpl_value *v)
+static const char *cstr(struct tmpl_call *c, const struct tmpl_value *v)
 {
-    return tsn_arena_strndup(&run->arena, v->u.str.text, v->u.str.len);
+    return tsn_arena_strndup(&c->run->arena, v->u.str.text, v->u.str.len);
 }
 
 /* RE2 and Go's regexp find the same mistakes and name them differently. */
-static const char *regexp_error(struct tmpl_run *run, const char *message)
+static const char *regexp_error(struct tmpl_call *c, const char *message)
 {
     static const struct {
         const char *re2, *go;
@@ -250,67 +234,55 @@ static const char *regexp_error(struct tmpl_run *run, const char *message)
         size_t n = strlen(words[i].re2);
 
         if (!strncmp(message, words[i].re2, n))
-            return tsn_arena_printf(&run->arena, "%s`%s`", words[i].go, message + n);
+            return tsn_arena_printf(&c->run->arena, "%s`%s`", words[i].go, message + n);
     }
-    return tsn_arena_strdup(&run->arena, message);
+    return tsn_arena_strdup(&c->run->arena, message);
 }
 
-static bool fn_re_replace_all(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                              const char **message)
+static bool fn_re_replace_all(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
     struct tsn_error error = { 0 };
-    const char *pattern = cstr(run, &args[0]);
+    const char *pattern = cstr(c, &c->args[0]);
 
-    TSN_UNUSED(count);
-    if (tsn_regex_replace_all(pattern, cstr(run, &args[1]), cstr(run, &args[2]), &text, &error)) {
+    if (tsn_regex_replace_all(pattern, cstr(c, &c->args[1]), cstr(c, &c->args[2]), &text, &error)) {
         tsn_buf_release(&text);
-        return refuse(run, message, "regexp: Compile(`%s`): error parsing regexp: %s", pattern,
-                      regexp_error(run, error.message));
+        return tmpl_refuse(c, "regexp: Compile(`%s`): error parsing regexp: %s", pattern,
+                           regexp_error(c, error.message));
     }
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
-static bool fn_match(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                     const char **message)
+static bool fn_match(struct tmpl_call *c)
 {
     struct tsn_error error = { 0 };
     bool found = false;
 
-    TSN_UNUSED(count);
-    if (tsn_regex_search(cstr(run, &args[0]), cstr(run, &args[1]), &found, &error))
-        return refuse(run, message, "error parsing regexp: %s", regexp_error(run, error.message));
-    *out = tmpl_bool(found);
+    if (tsn_regex_search(cstr(c, &c->args[0]), cstr(c, &c->args[1]), &found, &error))
+        return tmpl_refuse(c, "error parsing regexp: %s", regexp_error(c, error.message));
+    *c->out = tmpl_bool(found);
     return true;
 }
 
-static bool fn_safe_html(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                         const char **message)
+static bool fn_safe_html(struct tmpl_call *c)
 {
-    TSN_UNUSED(run);
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    *out = args[0];
-    out->kind = VAL_HTML;
+    *c->out = c->args[0];
+    c->out->kind = VAL_HTML;
     return true;
 }
 
-static bool transform(struct tmpl_run *run, const struct tmpl_value *arg, struct tmpl_value *out,
-                      void (*how)(struct tsn_buf *, struct tmpl_str))
+static bool transform(struct tmpl_call *c, void (*how)(struct tsn_buf *, struct tmpl_str))
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    how(&text, arg->u.str);
-    return give_text(run, &text, out);
+    how(&text, c->args[0].u.str);
+    return give_text(c, &text);
 }
 
 #define TRANSFORM(name, how)                                                                              \
-    static bool name(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out, \
-                     const char **message)                                                                \
+    static bool name(struct tmpl_call *c)                                                                 \
     {                                                                                                     \
-        TSN_UNUSED(count);                                                                                \
-        TSN_UNUSED(message);                                                                              \
-        return transform(run, args, out, how);                                                            \
+        return transform(c, how);                                                                         \
     }
 TRANSFORM(fn_title, tmpl_title)
 TRANSFORM(fn_to_upper, tmpl_upper)
@@ -338,33 +310,25 @@ static void table_link(struct tsn_buf *out, struct tmpl_str expr)
 TRANSFORM(fn_graph_link, graph_link)
 TRANSFORM(fn_table_link, table_link)
 
-static bool fn_external_url(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                            const char **message)
+static bool fn_external_url(struct tmpl_call *c)
 {
-    TSN_UNUSED(args);
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    *out = tmpl_cstring(run->env->external_url ? run->env->external_url : "");
+    *c->out = tmpl_cstring(c->run->env->external_url ? c->run->env->external_url : "");
     return true;
 }
 
-static bool fn_path_prefix(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                           const char **message)
+static bool fn_path_prefix(struct tmpl_call *c)
 {
-    const char *url = run->env->external_url ? run->env->external_url : "";
+    const char *url = c->run->env->external_url ? c->run->env->external_url : "";
     const char *host = strstr(url, "://"), *path = strchr(host ? host + 3 : url, '/');
     size_t len = path ? strcspn(path, "?#") : 0;
 
-    TSN_UNUSED(args);
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    *out = path ? tmpl_string((struct tmpl_str){ path, len }) : tmpl_cstring("");
+    *c->out = path ? tmpl_string((struct tmpl_str){ path, len }) : tmpl_cstring("");
     return true;
 }
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
-static bool to_float(struct tmpl_run *run, const struct tmpl_value *v, double *out, const char **message)
+static bool to_float(struct tmpl_call *c, const struct tmpl_value *v, double *out)
 {
     struct tsn_buf quoted = TSN_BUF_INIT;
 
@@ -386,13 +350,13 @@ static bool to_float(struct tmpl_run *run, const struct tmpl_value *v, double *o
                 return true;
         }
         tmpl_quote(&quoted, v->u.str, '"', false);
-        refuse(run, message, "strconv.ParseFloat: parsing %s: %s", tsn_buf_str(&quoted),
+        tmpl_refuse(c, "strconv.ParseFloat: parsing %s: %s", tsn_buf_str(&quoted),
                tsn_parse_double(v->u.str.text, v->u.str.len, out) ? "value out of range" : "invalid syntax");
         tsn_buf_release(&quoted);
         return false;
     default: break;
     }
-    return refuse(run, message, "can't convert %s to float", tmpl_type_name(v));
+    return tmpl_refuse(c, "can't convert %s to float", tmpl_type_name(v));
 }
 
 /* %.4g and what follows. */
@@ -427,51 +391,45 @@ static const char *scale_up(double *v)
     return prefix;
 }
 
-static bool fn_humanize(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                        const char **message)
+static bool fn_humanize(struct tmpl_call *c)
 {
     static const char *const prefixes[8] = { "k", "M", "G", "T", "P", "E", "Z", "Y" };
     struct tsn_buf text = TSN_BUF_INIT;
     const char *prefix = "";
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     if (v != 0 && isfinite(v))
         prefix = fabs(v) >= 1 ? scale_down(&v, prefixes, 1000) : scale_up(&v);
     put_4g(&text, v, prefix);
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
-static bool fn_humanize_1024(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                             const char **message)
+static bool fn_humanize_1024(struct tmpl_call *c)
 {
     static const char *const prefixes[8] = { "ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi" };
     struct tsn_buf text = TSN_BUF_INIT;
     const char *prefix = "";
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     if (fabs(v) > 1 && isfinite(v))
         prefix = scale_down(&v, prefixes, 1024);
     put_4g(&text, v, prefix);
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
-static bool fn_humanize_percentage(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
-                                   struct tmpl_value *out, const char **message)
+static bool fn_humanize_percentage(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     put_4g(&text, v * 100, "%");
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
 static void put_long_duration(struct tsn_buf *out, double v)
@@ -492,15 +450,13 @@ static void put_long_duration(struct tsn_buf *out, double v)
     }
 }
 
-static bool fn_humanize_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
-                                 struct tmpl_value *out, const char **message)
+static bool fn_humanize_duration(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
     const char *prefix;
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     if (!isfinite(v)) {
         put_4g(&text, v, "");
@@ -513,12 +469,12 @@ static bool fn_humanize_duration(struct tmpl_run *run, const struct tmpl_value *
         put_4g(&text, v, prefix);
         tsn_buf_putc(&text, 's');
     }
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
 /* ---- times -------------------------------------------------------------------------------- */
 
-static bool to_time_ms(struct tmpl_run *run, double v, int64_t *ms, const char **message)
+static bool to_time_ms(struct tmpl_call *c, double v, int64_t *ms)
 {
     double ns = v * 1e9;
 
@@ -527,7 +483,7 @@ static bool to_time_ms(struct tmpl_run *run, double v, int64_t *ms, const char *
         struct tsn_buf text = TSN_BUF_INIT;
 
         tmpl_print_action(&text, &value);
-        refuse(run, message, "%s cannot be represented as a nanoseconds timestamp since it overflows int64",
+        tmpl_refuse(c, "%s cannot be represented as a nanoseconds timestamp since it overflows int64",
                tsn_buf_str(&text));
         tsn_buf_release(&text);
         return false;
@@ -536,69 +492,59 @@ static bool to_time_ms(struct tmpl_run *run, double v, int64_t *ms, const char *
     return true;
 }
 
-static bool fn_humanize_timestamp(struct tmpl_run *run, const struct tmpl_value *args, size_t count,
-                                  struct tmpl_value *out, const char **message)
+static bool fn_humanize_timestamp(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
     int64_t ms = 0;
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     if (!isfinite(v)) {
         put_4g(&text, v, "");
-        return give_text(run, &text, out);
+        return give_text(c, &text);
     }
-    if (!to_time_ms(run, v, &ms, message))
+    if (!to_time_ms(c, v, &ms))
         return false;
     tmpl_time_text(&text, ms);
-    return give_text(run, &text, out);
+    return give_text(c, &text);
 }
 
-static bool fn_to_time(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                       const char **message)
+static bool fn_to_time(struct tmpl_call *c)
 {
     int64_t ms = 0;
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     if (!isfinite(v))
-        return refuse(run, message, "value is NaN or Inf");
-    if (!to_time_ms(run, v, &ms, message))
+        return tmpl_refuse(c, "value is NaN or Inf");
+    if (!to_time_ms(c, v, &ms))
         return false;
-    *out = (struct tmpl_value){ .kind = VAL_TIME, .u.integer = ms };
+    *c->out = (struct tmpl_value){ .kind = VAL_TIME, .u.integer = ms };
     return true;
 }
 
-static bool fn_to_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                           const char **message)
+static bool fn_to_duration(struct tmpl_call *c)
 {
     double v;
 
-    TSN_UNUSED(count);
-    if (!to_float(run, &args[0], &v, message))
+    if (!to_float(c, &c->args[0], &v))
         return false;
     v *= 1e9;
-    *out = (struct tmpl_value){ .kind = VAL_DURATION };
-    out->u.integer = fabs(v) < 9223372036854775808.0 ? (int64_t)v : INT64_MIN; /* as amd64 converts */
+    *c->out = (struct tmpl_value){ .kind = VAL_DURATION };
+    c->out->u.integer = fabs(v) < 9223372036854775808.0 ? (int64_t)v : INT64_MIN; /* as amd64 converts */
     return true;
 }
 
-static bool fn_now(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                   const char **message)
+static bool fn_now(struct tmpl_call *c)
 {
-    TSN_UNUSED(args);
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    *out = tmpl_float((double)run->env->now_ms / 1000.0);
+    *c->out = tmpl_float((double)c->run->env->now_ms / 1000.0);
     return true;
 }
 
 /* Says as Prometheus does whether it is a unit that is unknown, or the whole. */
-static bool bad_duration(struct tmpl_run *run, struct tmpl_str s, const char **message)
+static bool bad_duration(struct tmpl_call *c, struct tmpl_str s)
 {
     static const char *const units[] = { "ms", "s", "m", "h", "d", "w", "y" };
     struct tsn_buf quoted = TSN_BUF_INIT, unit = TSN_BUF_INIT;
@@ -621,30 +567,28 @@ static bool bad_duration(struct tmpl_run *run, struct tmpl_str s, const char **m
             at++;
     }
     if (known)
-        refuse(run, message, "not a valid duration string: %s", tsn_buf_str(&quoted));
+        tmpl_refuse(c, "not a valid duration string: %s", tsn_buf_str(&quoted));
     else
-        refuse(run, message, "unknown unit %s in duration %s", tsn_buf_str(&unit), tsn_buf_str(&quoted));
+        tmpl_refuse(c, "unknown unit %s in duration %s", tsn_buf_str(&unit), tsn_buf_str(&quoted));
     tsn_buf_release(&quoted);
     tsn_buf_release(&unit);
     return false;
 }
 
-static bool fn_parse_duration(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                              const char **message)
+static bool fn_parse_duration(struct tmpl_call *c)
 {
-    struct tmpl_str s = args[0].u.str;
+    struct tmpl_str s = c->args[0].u.str;
     bool negative = s.len && s.text[0] == '-';
     int64_t ms;
 
-    TSN_UNUSED(count);
     s.text += negative;
     s.len -= negative;
     if (!s.len)
-        return refuse(run, message, "empty duration string");
+        return tmpl_refuse(c, "empty duration string");
     if (!tsn_parse_duration(s.text, s.len, &ms))
-        return bad_duration(run, s, message);
+        return bad_duration(c, s);
     if (ms > INT64_MAX / 1000000)
-        return refuse(run, message, "duration out of range");
-    *out = tmpl_float((double)(ms * 1000000) / 1e9 * (negative ? -1 : 1));
+        return tmpl_refuse(c, "duration out of range");
+    *c->out = tmpl_float((double)(ms * 1000000) / 1e9 * (negative ? -1 : 1));
     return true;
 }

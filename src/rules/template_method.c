@@ -14,15 +14,11 @@ static struct tmpl_value named_int(int64_t value, const char *type)
 }
 
 #define METHOD(name, expr)                                                                                \
-    static bool name(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out, \
-                     const char **message)                                                                \
+    static bool name(struct tmpl_call *c)                                                                 \
     {                                                                                                     \
-        int64_t t = args[0].u.integer;                                                                    \
+        int64_t t = c->args[0].u.integer;                                                                 \
                                                                                                           \
-        TSN_UNUSED(run);                                                                                  \
-        TSN_UNUSED(count);                                                                                \
-        TSN_UNUSED(message);                                                                              \
-        *out = (expr);                                                                                    \
+        *c->out = (expr);                                                                                 \
         return true;                                                                                      \
     }
 
@@ -52,30 +48,24 @@ METHOD(duration_abs, ((struct tmpl_value){ .kind = VAL_DURATION,
                                            .type = "time.Duration",
                                            .u.integer = t == INT64_MIN ? INT64_MAX : t < 0 ? -t : t }))
 
-static bool as_text(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                    const char **message)
+static bool as_text(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    if (args[0].kind == VAL_TIME)
-        tmpl_time_text(&text, args[0].u.integer);
+    if (c->args[0].kind == VAL_TIME)
+        tmpl_time_text(&text, c->args[0].u.integer);
     else
-        tmpl_duration_text(&text, args[0].u.integer);
-    *out = tmpl_string(tmpl_keep(run, &text));
+        tmpl_duration_text(&text, c->args[0].u.integer);
+    *c->out = tmpl_string(tmpl_keep(c->run, &text));
     return true;
 }
 
-static bool time_format(struct tmpl_run *run, const struct tmpl_value *args, size_t count, struct tmpl_value *out,
-                        const char **message)
+static bool time_format(struct tmpl_call *c)
 {
     struct tsn_buf text = TSN_BUF_INIT;
 
-    TSN_UNUSED(count);
-    TSN_UNUSED(message);
-    tmpl_time_format(&text, args[0].u.integer, args[1].u.str);
-    *out = tmpl_string(tmpl_keep(run, &text));
+    tmpl_time_format(&text, c->args[0].u.integer, c->args[1].u.str);
+    *c->out = tmpl_string(tmpl_keep(c->run, &text));
     return true;
 }
 
