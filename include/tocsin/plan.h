@@ -67,6 +67,23 @@ void tsn_plans_changed(struct tsn_plans *plans);
 enum tsn_err tsn_plan_step(struct tsn_plan *plan, const struct tsn_storage *storage, int64_t at_ms, int64_t floor_ms,
                            struct tsn_result *result, struct tsn_error *error);
 
+/* ---- over samples in memory --------------------------------------------------------------- */
+
+/* The graph sees the store's series, those there and those to come, in scope 0, and hears of samples
+ * added. At most two graphs at a time. Both are borrowed till detached. Cost: O(series). */
+void tsn_memstore_attach(struct tsn_memstore *store, struct tsn_plans *plans);
+/* Before the graph or the store is freed. The graph's series stay in it, and are not to be stepped over any more. */
+void tsn_memstore_detach(struct tsn_memstore *store, const struct tsn_plans *plans);
+
+/* As tsn_eval_instant and tsn_eval_range, to the bit, by a plan of their own over the store; what has no
+ * streaming form (a range vector, `@ start()` of a range) is the naive evaluator's. */
+enum tsn_err tsn_stream_instant(const struct tsn_query *query, struct tsn_memstore *store, int64_t at_ms,
+                                const struct tsn_eval_options *options, struct tsn_result *result,
+                                struct tsn_error *error);
+enum tsn_err tsn_stream_range(const struct tsn_query *query, struct tsn_memstore *store, int64_t start_ms,
+                              int64_t end_ms, int64_t step_ms, const struct tsn_eval_options *options,
+                              struct tsn_result *result, struct tsn_error *error);
+
 /* What the graph is made of; for tests, status and benches. */
 struct tsn_plans_stats {
     size_t series, selectors, nodes, naive_nodes, slots;

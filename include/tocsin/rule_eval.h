@@ -1,10 +1,11 @@
 /*
- * rule_eval: a rule set over stored samples, one step at a time, the slow and obvious way (L3).
+ * rule_eval: a rule set over stored samples, one step at a time (L3).
  *
- * Every expression is read anew by the naive evaluator; what rules give goes back into the storage
- * as Prometheus does it: recorded series, ALERTS and ALERTS_FOR_STATE, stale markers for what a
- * rule gave last time and not this time. `test rules`, replay from files and the simulator's
- * sequential reference run on it; DETECT shares the alert instance machine, not this loop.
+ * Expressions run as plans over a store in memory, as they do live (`test rules`), or are read anew by
+ * the naive evaluator (the sequential reference of tests, which is to share nothing with what it
+ * judges). What rules give goes back into the storage as Prometheus does it: recorded series, ALERTS
+ * and ALERTS_FOR_STATE, stale markers for what a rule gave last time and not this time. DETECT shares
+ * the plans and the alert instance machine, not this loop.
  *
  * No clock, no I/O. One thread at a time. Everything is in a fixed order: groups as the caller
  * steps them, rules in file order, series in canonical order of labels.
@@ -14,13 +15,15 @@
 
 #include "tocsin/base.h"
 #include "tocsin/model.h"
-#include "tocsin/promql.h"
+#include "tocsin/plan.h"
 #include "tocsin/rules.h"
 
 /* ---- the evaluator ------------------------------------------------------------------------ */
 
 struct tsn_rule_eval_options {
     struct tsn_storage storage; /* where expressions read */
+    /* The store behind `storage`: expressions run as plans over it. NULL: the naive evaluator. Borrowed. */
+    struct tsn_memstore *stream;
     /* Where results go; it must be visible to `storage` at once. As tsn_memstore_append. */
     enum tsn_err (*append)(void *arg, struct tsn_labels *labels, int64_t ts_ms, double value,
                            struct tsn_error *error);
@@ -47,6 +50,8 @@ const char *tsn_rule_evaluator_error(const struct tsn_rule_evaluator *evaluator,
 /* The alert instances of a rule; NULL for a recording rule. Borrowed until the next step. */
 const struct tsn_alert_rule_state *tsn_rule_evaluator_alerts(const struct tsn_rule_evaluator *evaluator,
                                                              size_t group, size_t rule);
+/* What its plans are made of and did; all zero without them. */
+struct tsn_plans_stats tsn_rule_evaluator_stats(const struct tsn_rule_evaluator *evaluator);
 /* Goes over to another set (Prometheus's reload, reference semantics 41): groups are matched by
  * file and name, rules by name and labels, in order among equals; matched rules keep their
  * instances and series. Series of rules that are gone get a stale marker at the next step of their

@@ -77,6 +77,7 @@ struct tsn_rule_test_file {
     size_t group_order_count, group_order_cap;
     int64_t evaluation_interval_ms;
     bool fuzzy_compare;
+    bool naive; /* for the caller to set: by the naive evaluator instead of the plans that rules run on live */
     struct tsn_rule_test *tests;
     size_t test_count, test_cap;
 };

@@ -4,10 +4,11 @@
  * --bulk reads JSON lines (a case each: loads, eval) from standard input and writes a JSON line for
  * each; nothing carries over between lines, and a line that is no case gives an error line of its
  * own. The single form evaluates one expression over the loads of a file in the same format.
+ * Both go by the plans that rules run on live; --naive takes the evaluator that is their oracle.
  */
 #include "cli/cli.h"
 #include "codec/labels_json.h"
-#include "tocsin/promql.h"
+#include "tocsin/plan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -105,7 +106,7 @@ static void put_result(struct tsn_buf *out, const struct tsn_result *r)
 }
 
 struct when {
-    bool range;
+    bool range, naive;
     int64_t at_ms, start_ms, end_ms, step_ms;
 };
 
@@ -121,20 +122,22 @@ static enum tsn_err evaluate(struct tsn_memstore *store, const char *expr, const
         return tsn_error_set(error, TSN_ERR_INVALID, "%u:%u: parse error: %s", parse.line, parse.column, parse.message);
     if (when->range && when->step_ms <= 0)
         err = tsn_error_set(error, TSN_ERR_INVALID, "the step must be greater than 0");
-    else if (when->range)
-        err = tsn_eval_range(query, &storage, when->start_ms, when->end_ms, when->step_ms, NULL, result, error);
+    else if (when->naive)
+        err = when->range ? tsn_eval_range(query, &storage, when->start_ms, when->end_ms, when->step_ms, NULL, result, error)
+                          : tsn_eval_instant(query, &storage, when->at_ms, NULL, result, error);
     else
-        err = tsn_eval_instant(query, &storage, when->at_ms, NULL, result, error);
+        err = when->range ? tsn_stream_range(query, store, when->start_ms, when->end_ms, when->step_ms, NULL, result, error)
+                          : tsn_stream_instant(query, store, when->at_ms, NULL, result, error);
     tsn_query_free(&query);
     return err;
 }
 
-static enum tsn_err run_case(const json_t *root, struct tsn_result *result, struct tsn_error *error)
+static enum tsn_err run_case(const json_t *root, bool naive, struct tsn_result *result, struct tsn_error *error)
 {
     const json_t *ev = json_object_get(root, "eval");
     const char *expr = json_string_value(json_object_get(ev, "expr"));
     const char *kind = json_string_value(json_object_get(ev, "kind"));
-    struct when when = { kind && strcmp(kind, "range") == 0, json_integer_value(json_object_get(ev, "at_ms")),
+    struct when when = { kind && strcmp(kind, "range") == 0, naive, json_integer_value(json_object_get(ev, "at_ms")),
                          json_integer_value(json_object_get(ev, "start_ms")),
                          json_integer_value(json_object_get(ev, "end_ms")),
                          json_integer_value(json_object_get(ev, "step_ms")) };
@@ -151,7 +154,7 @@ static enum tsn_err run_case(const json_t *root, struct tsn_result *result, stru
     return err;
 }
 
-static void bulk_line(const char *line, size_t len, uint64_t number)
+static void bulk_line(const char *line, size_t len, uint64_t number, bool naive)
 {
     json_error_t json;
     json_t *root = json_loadb(line, len, JSON_ALLOW_NUL, &json);
@@ -162,7 +165,7 @@ static void bulk_line(const char *line, size_t len, uint64_t number)
     enum tsn_err err;
 
     tsn_result_init(&result);
-    err = root ? run_case(root, &result, &error)
+    err = root ? run_case(root, naive, &result, &error)
                : tsn_error_set(&error, TSN_ERR_INVALID, "line %llu: %s", (unsigned long long)number, json.text);
     tsn_buf_puts(&out, "{\"id\":");
     tsn_buf_json_string(&out, id ? id : "", id ? strlen(id) : 0);
@@ -180,7 +183,7 @@ static void bulk_line(const char *line, size_t len, uint64_t number)
     json_decref(root);
 }
 
-static int run_bulk(void)
+static int run_bulk(bool naive)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -192,7 +195,7 @@ static int run_bulk(void)
         while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
             len--;
         if (len)
-            bulk_line(line, (size_t)len, number);
+            bulk_line(line, (size_t)len, number, naive);
     }
     free(line);
     if (fflush(stdout) || ferror(stdin))
@@ -288,6 +291,7 @@ int tsn_cmd_eval(int argc, char **argv)
         { "end", TSN_OPT_TEXT, &end, "TIME", "last step of a range", 0, 0 },
         { "step", TSN_OPT_DURATION, &when.step_ms, "DURATION", "distance of steps (default 1m)", 1, INT64_MAX },
         { "output", TSN_OPT_TEXT, &output, "table|json", "form of the result (default table)", 0, 0 },
+        { "naive", TSN_OPT_FLAG, &when.naive, NULL, "by the evaluator that reads every sample anew, the oracle of the plans", 0, 0 },
     };
     int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "eval [--bulk | EXPR --data FILE --at TIME]",
                                  "Evaluates PromQL over given samples, as a Prometheus server without feature flags would.\n\n"
@@ -302,7 +306,7 @@ int tsn_cmd_eval(int argc, char **argv)
     if (operands < 0)
         return operands == -2 ? TSN_EXIT_OK : TSN_EXIT_USAGE;
     if (bulk)
-        return run_bulk();
+        return run_bulk(when.naive);
     if (operands != 1 || (strcmp(output, "table") != 0 && strcmp(output, "json") != 0)) {
         fprintf(stderr, "tocsin: eval takes one expression (or --bulk); --output is table or json\n");
         return TSN_EXIT_USAGE;

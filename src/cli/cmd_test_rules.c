@@ -20,6 +20,7 @@ struct outcome {
 struct suite {
     TSN_VEC(struct outcome) outcomes;
     const char *run;
+    bool naive;
     size_t passed, failed, invalid;
 };
 
@@ -90,6 +91,8 @@ static void run_file(struct suite *suite, const char *path, const char *text, si
 
     if (!set)
         add_invalid(suite, path, &errors);
+    else
+        file->naive = suite->naive;
     for (size_t i = 0; set && i < file->test_count; i++) {
         struct tsn_test_failures failures = { 0 };
 
@@ -247,6 +250,7 @@ int tsn_cmd_test_rules(int argc, char **argv)
     const char *junit = NULL, *output = "table";
     struct tsn_option options[] = {
         { "run", TSN_OPT_TEXT, &suite.run, "REGEX", "only tests whose name matches (RE2, anywhere in the name)", 0, 0 },
+        { "naive", TSN_OPT_FLAG, &suite.naive, NULL, "by the evaluator that reads every sample anew, the oracle of the plans", 0, 0 },
         { "junit", TSN_OPT_TEXT, &junit, "FILE", "write a JUnit report, too", 0, 0 },
         { "output", TSN_OPT_TEXT, &output, "table|json", "what goes to stdout", 0, 0 },
     };

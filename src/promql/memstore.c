@@ -1,18 +1,25 @@
-/* memstore: series in memory behind the evaluator's storage interface, in canonical order. */
-#include "tocsin/promql.h"
+/*
+ * memstore: series in memory behind the evaluator's storage interface, in canonical order, and under
+ * the plans of the graphs that are attached: they hear of series that come and of samples added.
+ */
+#include "tocsin/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_GRAPHS = 2 }; /* the rules' of a test, and that of one of its checks */
+
 struct mem_series {
     struct tsn_labels *labels;
-    TSN_VEC(struct tsn_sample) samples;
+    struct tsn_samples samples;
+    struct tsn_plan_series *in[MAX_GRAPHS]; /* handles, by graph */
 };
 
 struct tsn_memstore {
     struct tsn_map by_id; /* id → struct mem_series */
     struct mem_series **sorted;
     size_t sorted_len; /* < by_id.count: sort again */
+    struct tsn_plans *graphs[MAX_GRAPHS]; /* borrowed */
 };
 
 struct tsn_memstore *tsn_memstore_new(void)
@@ -48,8 +55,18 @@ static struct mem_series *series_of(struct tsn_memstore *store, const struct tsn
     if (!s) {
         s = *slot = tsn_calloc(1, sizeof *s);
         s->labels = tsn_labels_copy(labels);
+        for (int g = 0; g < MAX_GRAPHS; g++)
+            if (store->graphs[g])
+                s->in[g] = tsn_plans_series_add(store->graphs[g], s->labels, &s->samples, 1);
     }
     return s;
+}
+
+static void changed(struct tsn_memstore *store, struct mem_series *s)
+{
+    for (int g = 0; g < MAX_GRAPHS; g++)
+        if (s->in[g])
+            tsn_plans_touch(store->graphs[g], s->in[g]);
 }
 
 enum tsn_err tsn_memstore_append(struct tsn_memstore *store, const struct tsn_labels *labels, int64_t ts_ms,
@@ -66,6 +83,7 @@ enum tsn_err tsn_memstore_append(struct tsn_memstore *store, const struct tsn_la
                    ? TSN_OK
                    : tsn_error_set(error, TSN_ERR_CONFLICT, "duplicate sample for timestamp");
     tsn_vec_push(&s->samples, sample);
+    changed(store, s);
     return TSN_OK;
 }
 
@@ -79,9 +97,13 @@ void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *label
         continue;
     if (at && s->samples.items[at - 1].ts_ms == ts_ms) {
         s->samples.items[at - 1].value = value;
+        s->samples.edits++;
+        changed(store, s);
         return;
     }
     tsn_vec_push(&s->samples, sample);
+    s->samples.edits += at < s->samples.len - 1;
+    changed(store, s);
     memmove(s->samples.items + at + 1, s->samples.items + at, (s->samples.len - 1 - at) * sizeof sample);
     s->samples.items[at] = sample;
 }
@@ -141,4 +163,29 @@ static void mem_select(void *self, const struct tsn_matcher *matchers, size_t co
 struct tsn_storage tsn_memstore_storage(struct tsn_memstore *store)
 {
     return (struct tsn_storage){ mem_select, store };
+}
+
+void tsn_memstore_attach(struct tsn_memstore *store, struct tsn_plans *plans)
+{
+    int g = 0;
+
+    while (store->graphs[g]) {
+        g++;
+        TSN_ASSERT(g < MAX_GRAPHS);
+    }
+    store->graphs[g] = plans;
+    sort_series(store); /* slots in an order that is always the same */
+    for (size_t i = 0; i < store->sorted_len; i++)
+        store->sorted[i]->in[g] = tsn_plans_series_add(plans, store->sorted[i]->labels, &store->sorted[i]->samples, 1);
+}
+
+void tsn_memstore_detach(struct tsn_memstore *store, const struct tsn_plans *plans)
+{
+    for (int g = 0; g < MAX_GRAPHS; g++) {
+        if (store->graphs[g] != plans)
+            continue;
+        store->graphs[g] = NULL;
+        tsn_map_foreach(&store->by_id, e)
+            ((struct mem_series *)e->value)->in[g] = NULL;
+    }
 }

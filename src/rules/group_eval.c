@@ -19,6 +19,7 @@ struct series_set {
 struct rule_state {
     struct tsn_alert_rule_state alerts; /* alert rules */
     struct series_set given;            /* series of the last good step, sorted */
+    struct tsn_plan *plan;              /* NULL: naive */
     char *error;
 };
 
@@ -31,6 +32,7 @@ struct tsn_rule_evaluator {
     const struct tsn_rule_set *set;
     struct tsn_rule_eval_options options;
     struct group_state *groups;
+    struct tsn_plans *plans; /* of all rules; NULL: naive */
 };
 
 /* ---- small parts -------------------------------------------------------------------------- */
@@ -93,6 +95,14 @@ static enum tsn_err evaluate(const struct tsn_rule_evaluator *ev, const struct t
 
     options.start_ms = options.end_ms = at_ms;
     err = tsn_eval_instant(query, &ev->options.storage, at_ms, &options, result, error);
+    return err == TSN_OK ? tsn_rule_vector_of(result, at_ms, error) : err;
+}
+
+static enum tsn_err stream(const struct tsn_rule_evaluator *ev, struct tsn_plan *plan, int64_t at_ms,
+                           struct tsn_result *result, struct tsn_error *error)
+{
+    enum tsn_err err = tsn_plan_step(plan, &ev->options.storage, at_ms, TSN_TIME_NONE, result, error);
+
     return err == TSN_OK ? tsn_rule_vector_of(result, at_ms, error) : err;
 }
 
@@ -238,6 +248,7 @@ static bool step_rule(struct tsn_rule_evaluator *ev, size_t g, size_t r, int64_t
     const struct tsn_group *group = &ev->set->groups[g];
     const struct tsn_rule *rule = &group->rules[r];
     struct rule_state *state = &ev->groups[g].rules[r];
+    int64_t at_ms = ts_ms - group->query_offset_ms;
     struct tsn_error error = { 0 };
     struct tsn_result result;
     enum tsn_err err;
@@ -245,7 +256,8 @@ static bool step_rule(struct tsn_rule_evaluator *ev, size_t g, size_t r, int64_t
     tsn_free(state->error);
     state->error = NULL;
     tsn_result_init(&result);
-    err = evaluate(ev, rule->query, ts_ms - group->query_offset_ms, &result, &error);
+    err = state->plan ? stream(ev, state->plan, at_ms, &result, &error)
+                      : evaluate(ev, rule->query, at_ms, &result, &error);
     if (err == TSN_OK)
         err = rule->is_alert ? step_alert(ev, g, r, ts_ms, &result, &error)
                              : step_record(ev, g, r, ts_ms, &result, &error);
@@ -297,6 +309,35 @@ static void free_groups(const struct tsn_rule_set *set, struct group_state *grou
     tsn_free(groups);
 }
 
+/* Groups of one query_offset step at the same times: they share what is equal in them. */
+static uint32_t lane_of(const struct tsn_rule_set *set, size_t g)
+{
+    uint32_t lane = 0;
+
+    while (set->groups[lane].query_offset_ms != set->groups[g].query_offset_ms)
+        lane++;
+    return lane;
+}
+
+static void drop_plans(struct tsn_rule_evaluator *ev)
+{
+    if (ev->plans)
+        tsn_memstore_detach(ev->options.stream, ev->plans);
+    tsn_plans_free(&ev->plans);
+}
+
+static void make_plans(struct tsn_rule_evaluator *ev)
+{
+    if (!ev->options.stream)
+        return;
+    ev->plans = tsn_plans_new(&ev->options.eval);
+    tsn_memstore_attach(ev->options.stream, ev->plans);
+    for (size_t g = 0; g < ev->set->group_count; g++)
+        for (size_t r = 0; r < ev->set->groups[g].rule_count; r++)
+            ev->groups[g].rules[r].plan = tsn_plans_add(ev->plans, ev->set->groups[g].rules[r].query, 0,
+                                                        lane_of(ev->set, g));
+}
+
 struct tsn_rule_evaluator *tsn_rule_evaluator_new(const struct tsn_rule_set *set,
                                                   const struct tsn_rule_eval_options *options)
 {
@@ -305,6 +346,7 @@ struct tsn_rule_evaluator *tsn_rule_evaluator_new(const struct tsn_rule_set *set
     ev->set = set;
     ev->options = *options;
     ev->groups = new_groups(set);
+    make_plans(ev);
     return ev;
 }
 
@@ -312,6 +354,7 @@ void tsn_rule_evaluator_free(struct tsn_rule_evaluator **evaluator)
 {
     if (!*evaluator)
         return;
+    drop_plans(*evaluator);
     free_groups((*evaluator)->set, (*evaluator)->groups);
     tsn_free(*evaluator);
     *evaluator = NULL;
@@ -320,6 +363,11 @@ void tsn_rule_evaluator_free(struct tsn_rule_evaluator **evaluator)
 const char *tsn_rule_evaluator_error(const struct tsn_rule_evaluator *ev, size_t group, size_t rule)
 {
     return ev->groups[group].rules[rule].error;
+}
+
+struct tsn_plans_stats tsn_rule_evaluator_stats(const struct tsn_rule_evaluator *ev)
+{
+    return ev->plans ? tsn_plans_stats(ev->plans) : (struct tsn_plans_stats){ 0 };
 }
 
 const struct tsn_alert_rule_state *tsn_rule_evaluator_alerts(const struct tsn_rule_evaluator *ev, size_t group,
@@ -387,7 +435,9 @@ void tsn_rule_evaluator_reload(struct tsn_rule_evaluator *ev, const struct tsn_r
             for (size_t i = 0; i < ev->groups[o].rules[r].given.len; i++)
                 mark_stale(ev, ev->groups[o].rules[r].given.items[i],
                            ts_ms - ev->set->groups[o].query_offset_ms);
+    drop_plans(ev); /* windows are filled anew: what is kept is a function of the samples */
     free_groups(ev->set, ev->groups);
     ev->set = set;
     ev->groups = groups;
+    make_plans(ev);
 }

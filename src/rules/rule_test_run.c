@@ -395,7 +395,8 @@ static enum tsn_err evaluate(struct run *run, const struct tsn_expr_test *test, 
 
     if (!query)
         return tsn_error_set(error, TSN_ERR_INVALID, "%u:%u: %s", parse.line, parse.column, parse.message);
-    err = tsn_eval_instant(query, &storage, at_ms, &options, result, error);
+    err = run->file->naive ? tsn_eval_instant(query, &storage, at_ms, &options, result, error)
+                           : tsn_stream_instant(query, run->store, at_ms, &options, result, error);
     tsn_query_free(&query);
     return err == TSN_OK ? tsn_rule_vector_of(result, at_ms, error) : err;
 }
@@ -522,6 +523,7 @@ static bool well_formed(struct run *run)
 static void run_test(struct run *run)
 {
     struct tsn_rule_eval_options options = { .storage = tsn_memstore_storage(run->store),
+                                             .stream = run->file->naive ? NULL : run->store,
                                              .append = append_result,
                                              .append_arg = run->store,
                                              .external_labels = run->external_labels,

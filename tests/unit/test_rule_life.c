@@ -3,7 +3,7 @@
  * ALERTS and ALERTS_FOR_STATE as series that later rules of the same tick read; recorded series, in file
  * order, and their stale markers; a reload.
  * Method: a rule set, samples a minute, ticks a minute; after each tick one expression as text over what is
- * stored. What is expected follows reference semantics 30–41, promtool's verdict where it can see it.
+ * stored. All of it by plans and by the naive evaluator. What is expected follows reference semantics 30–41, promtool's verdict where it can see it.
  */
 #include "tocsin/rule_eval.h"
 
@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #define M INT64_C(60000)
+
+static bool streaming; /* this round: by plans */
 
 struct world {
     struct tsn_memstore *store;
@@ -58,11 +60,16 @@ static void begin(struct world *w, const char *rules)
     w->set = load(rules);
     options.storage = tsn_memstore_storage(w->store);
     options.append_arg = w->store;
+    options.stream = streaming ? w->store : NULL;
     w->evaluator = tsn_rule_evaluator_new(w->set, &options);
 }
 
 static void end(struct world *w)
 {
+    struct tsn_plans_stats stats = tsn_rule_evaluator_stats(w->evaluator);
+
+    assert_int_equal(stats.nodes > 0, streaming);
+    assert_int_equal(stats.naive_nodes, 0);
     tsn_rule_evaluator_free(&w->evaluator);
     tsn_rule_set_free(&w->set);
     tsn_memstore_free(&w->store);
@@ -238,5 +245,8 @@ int main(void)
         cmocka_unit_test(a_reload_keeps_what_is_alike), cmocka_unit_test(errors_of_templates_are_texts),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("naive", tests, NULL, NULL);
+
+    streaming = true;
+    return failed + cmocka_run_group_tests_name("streaming", tests, NULL, NULL);
 }
