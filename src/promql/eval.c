@@ -466,7 +466,7 @@ enum tsn_err tsn_eval_range(const struct tsn_query *query, const struct tsn_stor
     for (int64_t t = start_ms; t <= end_ms && !err; t += step_ms) {
         ev.samples = ++points; /* a step's samples are let go after it, its points stay */
         err = add_step(&ev, root, t, &by_id, &m);
-        if (!err && end_ms - t < step_ms)
+        if ((uint64_t)end_ms - (uint64_t)t < (uint64_t)step_ms) /* the next is later, or beyond int64 */
             break;
     }
     result->type = TSN_TYPE_MATRIX;

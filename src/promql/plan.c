@@ -431,13 +431,19 @@ static void give_result(struct tsn_plan *plan, int64_t at_ms, struct tsn_result 
         sort_result(plan, result);
 }
 
+/* Windows, offsets and steps of subqueries (each under 300 years) may be added to it without overflow. */
+static bool plain_time(int64_t at_ms)
+{
+    return at_ms > -(INT64_C(1) << 60) && at_ms < INT64_C(1) << 60;
+}
+
 enum tsn_err tsn_plan_step(struct tsn_plan *plan, const struct tsn_storage *storage, int64_t at_ms, int64_t floor_ms,
                            struct tsn_result *result, struct tsn_error *error)
 {
     struct tsn_plans *plans = plan->plans;
     struct step step = { plans, storage, at_ms, floor_ms };
     struct tsn_eval_options options = plans->opt;
-    bool good = plan->root && !plans->odd;
+    bool good = plan->root && !plans->odd && plain_time(at_ms);
 
     plans->pass++;
     for (size_t i = 0; i < plan->naives.len && good; i++) {

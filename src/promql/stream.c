@@ -97,7 +97,7 @@ enum tsn_err tsn_stream_range(const struct tsn_query *query, struct tsn_memstore
     for (int64_t t = start_ms; t <= end_ms && !err; t += step_ms) {
         plans->opt.max_samples = max_samples - (++points < max_samples ? points : max_samples); /* points stay */
         err = range_step(plan, &storage, t, &by_id, result, error);
-        if (!err && end_ms - t < step_ms)
+        if ((uint64_t)end_ms - (uint64_t)t < (uint64_t)step_ms) /* the next is later, or beyond int64 */
             break;
     }
     tsn_map_release(&by_id);

@@ -78,6 +78,14 @@ for expr in 'rate(c[1m]) or c' 'sum(max_over_time(rate(c[45s])[1m:15s])) by (a) 
     done
     out=$(diff out out--naive) && good || bad "the evaluators differ: $expr"
 done
+for when in '"kind":"instant","at_ms":9223372036854775807' '"kind":"instant","at_ms":-9223372036854775807' \
+    '"kind":"range","start_ms":-9223372036854775807,"end_ms":9223372036854775807,"step_ms":9223372036854775807'; do
+    for by in "" --naive; do
+        printf '{"id":"1","loads":[],"eval":{"expr":"x offset -1d + max_over_time(rate(x[5m])[1h:] offset 1h)",%s}}\n' "$when" |
+            "$tocsin" eval --bulk $by >"out$by" 2>&1
+    done
+    out=$(cat out; diff out out--naive && grep -q '"result":\[\]' out) && good || bad "the ends of time: $when"
+done
 for by in "" --naive; do "$tocsin" test rules $by tests.yaml >"out$by" 2>&1; done
 out=$(diff out out--naive) && good || bad "test rules --naive"
 echo "$passed passed, $failed failed"
