@@ -9,7 +9,10 @@
  * A new sample is merged into the last block of the ring, or begins one. When the window's start
  * enters a block, that block leaves the ring and its suffixes are made. The answer is one suffix
  * merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
- * nothing else, so a ring made anew over the same samples is the same. About 17 bytes per sample.
+ * nothing else, so a ring made anew over the same samples is the same.
+ *
+ * Suffixes are kept packed, the wanted parts alone: a step reads one per series that it never read before,
+ * from far memory, so its size is what long windows cost. About 5 bytes per sample and part.
  */
 #include "promql/plan_int.h"
 
@@ -29,8 +32,10 @@ struct blocks {
     uint32_t next;        /* absolute number of the first sample not folded yet */
     uint32_t ring_len;
     struct block ring[RING]; /* in order of time */
-    struct tsn_fold *suffix; /* of first … end - 1 */
-    uint32_t suffix_cap;
+    double *suffix;          /* of first … end - 1, `stride` numbers each */
+    uint32_t suffix_cap;     /* in numbers */
+    uint32_t stride;
+    struct tsn_sample last;  /* of the head block, stale markers out */
     struct { /* tsn_blocks_reuse */
         struct tsn_ksum sum;
         uint32_t lo, hi;
@@ -60,31 +65,118 @@ static void drop_first(struct blocks *b, uint32_t count)
     b->ring_len -= count;
 }
 
+/* ---- suffixes ----------------------------------------------------------------------------- */
+
+/* Count and place of the first sample, then the wanted parts in this order. */
+static uint32_t packed_size(unsigned parts)
+{
+    return 1 + (parts & TSN_FOLD_SUM ? 2 : 0) + (parts & TSN_FOLD_RESETS ? 2 : 0) + (parts & TSN_FOLD_MOMENTS ? 2 : 0) +
+           (parts & TSN_FOLD_EXTREMES ? 2 : 0) + (parts & (TSN_FOLD_RESETS | TSN_FOLD_CHANGES) ? 1 : 0);
+}
+
+static double *put_two(double *at, double a, double b)
+{
+    at[0] = a;
+    at[1] = b;
+    return at + 2;
+}
+
+static double *put_counts(double *at, uint32_t a, uint32_t b)
+{
+    uint32_t two[2] = { a, b };
+
+    memcpy(at, two, sizeof two);
+    return at + 1;
+}
+
+/* first: its first sample's place after the suffix's own. */
+static void pack(double *at, const struct tsn_fold *f, uint32_t first, unsigned parts)
+{
+    at = put_counts(at, (uint32_t)f->count, first);
+    if (parts & TSN_FOLD_SUM)
+        at = put_two(at, f->sum.sum, f->sum.carry);
+    if (parts & TSN_FOLD_RESETS)
+        at = put_two(at, f->reset_sum.sum, f->reset_sum.carry);
+    if (parts & TSN_FOLD_MOMENTS)
+        at = put_two(at, f->mean, f->m2);
+    if (parts & TSN_FOLD_EXTREMES)
+        at = put_two(at, f->min, f->max);
+    if (parts & (TSN_FOLD_RESETS | TSN_FOLD_CHANGES))
+        (void)put_counts(at, f->resets, f->changes);
+}
+
+static const double *get_two(const double *at, double *a, double *b)
+{
+    *a = at[0];
+    *b = at[1];
+    return at + 2;
+}
+
+/* samples: from the suffix's own place on. */
+static void unpack(struct tsn_fold *f, const double *at, const struct tsn_sample *samples, struct tsn_sample last,
+                   unsigned parts)
+{
+    uint32_t two[2];
+
+    memcpy(two, at++, sizeof two);
+    f->count = two[0];
+    if (!f->count)
+        return;
+    f->first = samples[two[1]];
+    f->last = last;
+    if (parts & TSN_FOLD_SUM)
+        at = get_two(at, &f->sum.sum, &f->sum.carry);
+    if (parts & TSN_FOLD_RESETS)
+        at = get_two(at, &f->reset_sum.sum, &f->reset_sum.carry);
+    if (parts & TSN_FOLD_MOMENTS)
+        at = get_two(at, &f->mean, &f->m2);
+    if (parts & TSN_FOLD_EXTREMES)
+        at = get_two(at, &f->min, &f->max);
+    if (parts & (TSN_FOLD_RESETS | TSN_FOLD_CHANGES)) {
+        memcpy(two, at, sizeof two);
+        f->resets = two[0];
+        f->changes = two[1];
+    }
+}
+
 /* Suffixes of the samples from the window's start to the end of the head block. */
 static void make_suffixes(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t end,
                           unsigned parts)
 {
-    uint32_t count = end - c->lo;
+    const struct tsn_sample *w = s->items + (uint32_t)(c->lo - s->trimmed);
+    uint32_t count = end - c->lo, first = 0;
     struct tsn_fold all = { 0 };
 
     b->first = c->lo;
     b->end = end;
-    if (count > b->suffix_cap) {
-        b->suffix_cap = count + count / 8;
+    b->stride = packed_size(parts);
+    if (count * b->stride > b->suffix_cap) {
+        b->suffix_cap = (count + count / 8) * b->stride;
         b->suffix = tsn_reallocarray(b->suffix, b->suffix_cap, sizeof *b->suffix);
     }
     for (uint32_t i = count; i > 0; i--) {
-        struct tsn_sample x = s->items[(uint32_t)(c->lo - s->trimmed) + i - 1];
-
-        if (!tsn_is_stale(x.value)) {
-            struct tsn_fold fold = tsn_fold_of(x);
+        if (!tsn_is_stale(w[i - 1].value)) {
+            struct tsn_fold fold = tsn_fold_of(w[i - 1]);
 
             tsn_fold_merge(&fold, &all, parts);
             all = fold;
+            first = i - 1;
         }
-        b->suffix[i - 1] = all;
+        pack(b->suffix + (size_t)(i - 1) * b->stride, &all, first - (i - 1), parts);
     }
+    b->last = all.last;
 }
+
+void tsn_blocks_prefetch(const struct blocks *b, const struct cursor *c)
+{
+    if (!b)
+        return;
+    __builtin_prefetch(&b->ring_len);
+    if (b->end != b->first)
+        __builtin_prefetch(b->suffix + (size_t)(uint32_t)(c->lo + 1 - b->first) * b->stride);
+}
+
+/* ---- the ring ----------------------------------------------------------------------------- */
 
 /* New samples into the ring. */
 static void fold_new(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, int64_t block_ms,
@@ -146,7 +238,8 @@ struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, 
         drop_first(b, 1);
     }
     if (b->end != b->first && (int32_t)(b->end - c->lo) > 0)
-        all = b->suffix[c->lo - b->first];
+        unpack(&all, b->suffix + (size_t)(c->lo - b->first) * b->stride, s->items + (uint32_t)(c->lo - s->trimmed),
+               b->last, parts);
     for (uint32_t i = 0; i < b->ring_len; i++)
         tsn_fold_merge(&all, &b->ring[i].fold, parts);
     return all;

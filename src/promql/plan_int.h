@@ -225,6 +225,8 @@ void tsn_twins_del(struct twins *t, struct tsn_u128 id);
  * without stale markers. Other parts than before: tsn_blocks_forget first. *blocks is made if NULL; work is what moved since the last call. */
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
                                 int64_t start_ms, int64_t range_ms, unsigned parts);
+/* Asks memory for what the next fold reads. NULL is allowed. */
+void tsn_blocks_prefetch(const struct blocks *blocks, const struct cursor *c);
 /* The broken variant of the simulator: a sum that is never made anew; what comes is added, what leaves taken off. */
 void tsn_blocks_reuse(struct blocks *blocks, const struct cursor *c, const struct tsn_samples *s, struct tsn_ksum *sum);
 /* The cursor did not move on, it was set: what was folded does not count. NULL is allowed. */

@@ -286,16 +286,18 @@ enum { PREFETCH = 8 };
 
 static void prefetch(const struct node *win, uint32_t i)
 {
-    const struct tsn_samples *far = i + 2 * PREFETCH < win->selector->slots.len ? win->selector->source[i + 2 * PREFETCH]
-                                                                                : NULL;
-    const struct tsn_samples *near = i + PREFETCH < win->selector->slots.len ? win->selector->source[i + PREFETCH] : NULL;
+    const struct selector *sel = win->selector;
+    uint32_t soon = i + PREFETCH, later = soon + PREFETCH;
+    const struct tsn_samples *s;
 
-    if (far)
-        __builtin_prefetch(far);
-    if (near && near->len) {
-        __builtin_prefetch(near->items + near->len - 1);
-        __builtin_prefetch(near->items);
-    }
+    if (later < sel->slots.len && sel->source[later])
+        __builtin_prefetch(sel->source[later]);
+    if (soon >= sel->slots.len || !(s = sel->source[soon]) || !s->len)
+        return;
+    __builtin_prefetch(s->items + s->len - 1);
+    __builtin_prefetch(s->items + (uint32_t)(win->cursors[soon].lo - s->trimmed)); /* wherever that points */
+    if (soon < win->blocks_cap)
+        tsn_blocks_prefetch(win->blocks[soon], &win->cursors[soon]);
 }
 
 void tsn_over_eval(struct node *n, const struct step *step)

@@ -366,14 +366,16 @@ static void by_window(const char *function)
 
 int main(void)
 {
+    static const char *const running[] = { "rate", "increase", "sum_over_time", "avg_over_time", "count_over_time",
+                                           "min_over_time", "max_over_time" };
+
     error_ratio(1000);
     error_ratio(10000);
     error_ratio(50000);
     sum_rate(10000);
     histograms();
     many_rules();
-    by_window("rate");
-    by_window("sum_over_time");
-    by_window("max_over_time");
+    for (size_t i = 0; i < TSN_ARRAY_LEN(running); i++)
+        by_window(running[i]);
     return 0;
 }
