@@ -157,7 +157,7 @@ unit:
 
 test: deps
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=$(TEST_SANITIZE) test-bins
-	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan tests/bench/bench_parts)
+	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan tests/prop/prop_churn tests/bench/bench_parts)
 	$(Q)tests/run.sh all
 
 demo: deps

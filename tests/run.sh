@@ -51,6 +51,7 @@ done
 if [ "$what" = all ]; then
     run lint tests/lint.sh
     run "prop/prop_plan (release)" env SEEDS=20000 build/release/tests/prop/prop_plan
+    run "prop/prop_churn (release)" env SERIES=1000000 build/release/tests/prop/prop_churn
     for t in tests/sim/sim_*.c; do
         [ -e "$t" ] || continue
         n=$(basename "$t" .c)
