@@ -21,7 +21,7 @@
 /* ---- inputs ------------------------------------------------------------------------------- */
 
 enum tsn_input_type { TSN_INPUT_METRICS, TSN_INPUT_LOGS, TSN_INPUT_HOOKS, TSN_INPUT_MAPPED };
-enum tsn_input_format { TSN_FORMAT_AUTO, TSN_FORMAT_JSON, TSN_FORMAT_AVRO, TSN_FORMAT_CONFLUENT };
+enum tsn_input_format { TSN_FORMAT_AUTO, TSN_FORMAT_JSON, TSN_FORMAT_AVRO, TSN_FORMAT_CONFLUENT, TSN_FORMAT_TEXT };
 enum tsn_map_kind { TSN_MAP_COUNTER, TSN_MAP_CUMULATIVE, TSN_MAP_GAUGE, TSN_MAP_HISTOGRAM };
 enum tsn_time_format { TSN_TIME_AUTO, TSN_TIME_S, TSN_TIME_MS, TSN_TIME_US, TSN_TIME_NS, TSN_TIME_RFC3339 };
 const char *tsn_input_type_name(enum tsn_input_type type);
@@ -62,6 +62,7 @@ struct tsn_input_config {
     int64_t format; /* enum tsn_input_format */
     char *schema_file; /* bare Avro: writer schema; "" : Tocsin's own of that type */
     char *reader_schema_file; /* mapped Avro: what to read it as; "" : as written */
+    struct tsn_pair_texts defaults; /* logs: service, environment, level, logger of events that name none */
     /* mapped only */
     char *timestamp; /* path; "" : the record's Kafka timestamp */
     int64_t timestamp_format; /* enum tsn_time_format */
@@ -109,6 +110,9 @@ struct tsn_config {
         bool fill_job;
         int64_t batch_interval_ms, batch_bytes, queue_bytes, max_series, max_label_bytes, dead_letter_bytes;
     } ingest;
+    struct {
+        struct tsn_texts masks, templates, secrets, secret_keys, secret_patterns;
+    } logs;
     struct {
         int64_t out_of_orderness_ms, future_ms, idle_timeout_ms, align_ms, align_bytes, counter_ttl_ms, blind_after_ms;
     } time;

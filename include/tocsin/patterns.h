@@ -24,6 +24,12 @@
 
 #include "tocsin/base.h"
 
+/* Bytes, borrowed. */
+struct tsn_text {
+    const char *data;
+    size_t len;
+};
+
 /* ---- configuration ------------------------------------------------------------------------ */
 
 /* Pinned masks and templates, secret keys. Immutable once in use. NULL stands for the defaults everywhere. */
@@ -38,6 +44,9 @@ enum tsn_err tsn_pattern_config_mask(struct tsn_pattern_config *config, const ch
 enum tsn_err tsn_pattern_config_pin(struct tsn_pattern_config *config, const char *text, struct tsn_error *error);
 /* A further key whose value is secret (beside password, token, …); compared without case. At most 64. */
 enum tsn_err tsn_pattern_config_secret(struct tsn_pattern_config *config, const char *key, struct tsn_error *error);
+/* Whatever matches this RE2 expression is secret: in samples and in templates. Matches of no length are passed over. At most 64;
+ * TSN_ERR_INVALID with RE2's reason. */
+enum tsn_err tsn_pattern_config_secret_regex(struct tsn_pattern_config *config, const char *regex, struct tsn_error *error);
 /* Which kinds tsn_pattern_mask_secrets masks; default all. */
 enum tsn_secret_kind {
     TSN_SECRET_KEYED = 1,  /* password=…, "token": "…", Authorization: Bearer … */
@@ -47,6 +56,9 @@ enum tsn_secret_kind {
     TSN_SECRET_ALL = 15
 };
 void tsn_pattern_config_secret_kinds(struct tsn_pattern_config *config, unsigned kinds);
+/* From section `logs` of the configuration; *out is NULL (the defaults) if it says nothing. The error names the key. */
+struct tsn_config;
+enum tsn_err tsn_pattern_config_read(const struct tsn_config *from, struct tsn_pattern_config **out, struct tsn_error *error);
 
 /* ---- signature ---------------------------------------------------------------------------- */
 
@@ -54,7 +66,7 @@ void tsn_pattern_config_secret_kinds(struct tsn_pattern_config *config, unsigned
 #define TSN_PATTERN_SCAN_MAX 4096
 
 struct tsn_signature {
-    uint64_t hash; /* tsn_hash64 of text; stored in topics */
+    uint64_t hash; /* tsn_hash64 of text, of a pinned template another function of it; stored in topics */
     const char *text; /* in the caller's buffer, NUL-terminated, valid UTF-8 */
     size_t len;
     bool cut;    /* the line was longer than TSN_PATTERN_SCAN_MAX */
@@ -65,6 +77,13 @@ struct tsn_signature {
  * next use. Cost is linear in min(len, TSN_PATTERN_SCAN_MAX). */
 struct tsn_signature tsn_pattern_signature(const struct tsn_pattern_config *config, const char *line, size_t len,
                                            struct tsn_buf *scratch);
+
+/* Whether a signature is that of a pinned template: its hash says so. */
+bool tsn_pattern_is_pin(uint64_t signature, const char *text, size_t len);
+/* The line without what configured expressions call secret: first of all, before signature and sample. The line itself (borrowed) if
+ * there is nothing to take out, else in `out`, which is reset. At most max_len bytes of the line are read (0: all). */
+struct tsn_text tsn_pattern_redact(const struct tsn_pattern_config *config, const char *line, size_t len, size_t max_len,
+                                   struct tsn_buf *out);
 
 /* Signatures' hashes of lines like those seen before, several times faster than scanning; the answers are the same. One
  * thread each; the configuration is borrowed and must not change. 1 MiB, whatever comes. */
@@ -78,8 +97,8 @@ struct tsn_pattern_memo_stats {
 };
 struct tsn_pattern_memo_stats tsn_pattern_memo_stats(const struct tsn_pattern_memo *memo);
 
-/* Appends the line with secrets written <secret>, e-mail addresses <email>. At most max_len bytes of the line are
- * taken (0: all). Output is valid UTF-8. Linear. */
+/* Appends the line with secrets written <secret>, e-mail addresses <email>. If the line is longer than max_len (0: any length will do),
+ * not more than so many bytes are appended, and none of a secret that the end cuts. Output is valid UTF-8. Linear. */
 void tsn_pattern_mask_secrets(const struct tsn_pattern_config *config, const char *line, size_t len, size_t max_len,
                               struct tsn_buf *out);
 
@@ -172,10 +191,6 @@ struct tsn_log_header {
     uint8_t tail_window; /* within how many further columns */
 };
 enum tsn_header_tail { TSN_HEADER_TAIL_NONE, TSN_HEADER_TAIL_COLON, TSN_HEADER_TAIL_DASH };
-struct tsn_text {
-    const char *data;
-    size_t len;
-};
 /* From `count` lines (TSN_HEADER_SAMPLE are enough). */
 void tsn_header_learn(struct tsn_log_header *header, const struct tsn_text *lines, size_t count);
 /* Bytes of header at the start of this line; 0 if the line does not have it. */
@@ -185,7 +200,7 @@ size_t tsn_header_skip(const struct tsn_log_header *header, const char *line, si
 
 /* A log event as found in a line; texts borrowed from the line, or from `scratch` where they had to be unescaped. */
 struct tsn_log_fields {
-    struct tsn_text service, level, logger, message, error_type, error_message, host;
+    struct tsn_text service, environment, level, logger, message, error_type, error_message, host;
     int64_t ts_ms; /* TSN_TIME_NONE: none found */
 };
 enum tsn_log_format { TSN_LOG_FORMAT_PLAIN, TSN_LOG_FORMAT_JSON, TSN_LOG_FORMAT_LOGFMT, TSN_LOG_FORMAT_SYSLOG };

@@ -28,7 +28,7 @@
     "  tail -F app.log | tocsin logs mine --follow -"
 
 struct mine_options {
-    const char *format;
+    const char *format, *config;
     bool follow, summary;
     int64_t jobs, top;
 };
@@ -192,27 +192,32 @@ static void say_evicted(const struct tsn_book *book)
                 stats.evicted_templates);
 }
 
-static enum tsn_err mine(const char *path, const struct mine_options *options, struct tsn_error *error)
+static int mine(const char *path, const struct mine_options *options)
 {
     struct tsn_logs_input in;
     struct tsn_book book;
-    enum tsn_err err = tsn_logs_open(&in, path, error);
+    struct tsn_error error;
+    enum tsn_err err = tsn_logs_open(&in, path, &error);
 
     if (err != TSN_OK)
-        return err;
+        return report(err, &error);
+    if (!tsn_logs_configure(&in, options->config)) {
+        tsn_logs_close(&in);
+        return TSN_EXIT_INVALID;
+    }
     tsn_logs_format_parse(options->format, &in.format);
     in.jobs = (unsigned)options->jobs;
     in.follow = options->follow;
     tsn_book_init(&book, !options->summary && !options->follow);
-    err = tsn_logs_mine_all(&in, &book, error);
+    err = tsn_logs_mine_all(&in, &book, &error);
     if (err == TSN_OK && options->summary)
         print_summary(&book, options->top);
     else if (err == TSN_OK && !options->follow)
-        err = tsn_book_write_rows(&book, stdout, error);
+        err = tsn_book_write_rows(&book, stdout, &error);
     say_evicted(&book);
     tsn_book_release(&book);
     tsn_logs_close(&in);
-    return err;
+    return report(err, &error);
 }
 
 int tsn_cmd_logs_mine(int argc, char **argv)
@@ -220,6 +225,7 @@ int tsn_cmd_logs_mine(int argc, char **argv)
     struct mine_options options = { .format = "raw", .jobs = 1 };
     const struct tsn_option table[] = {
         { "format", TSN_OPT_TEXT, &options.format, "FORMAT", "raw (default), content or json", 0, 0 },
+        { "config", TSN_OPT_TEXT, &options.config, "FILE", "masks, pinned templates and secrets from its section logs", 0, 0 },
         { "summary", TSN_OPT_FLAG, &options.summary, NULL, "a table of templates by count", 0, 0 },
         { "top", TSN_OPT_INT, &options.top, "N", "rows of the summary; 0: all (default)", 0, 1000000 },
         { "follow", TSN_OPT_FLAG, &options.follow, NULL, "rows at once and merge records, for endless input", 0, 0 },
@@ -227,7 +233,6 @@ int tsn_cmd_logs_mine(int argc, char **argv)
     };
     int operands = tsn_cli_parse(argc, argv, table, TSN_ARRAY_LEN(table), "logs mine [OPTIONS] FILE|-", ABOUT_MINE);
     enum tsn_logs_format format;
-    struct tsn_error error;
 
     if (operands < 0)
         return operands == -2 ? TSN_EXIT_OK : TSN_EXIT_USAGE;
@@ -238,5 +243,5 @@ int tsn_cmd_logs_mine(int argc, char **argv)
                                                     : "--format is raw, content or json");
         return TSN_EXIT_USAGE;
     }
-    return report(mine(argv[1], &options, &error), &error);
+    return mine(argv[1], &options);
 }

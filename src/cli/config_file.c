@@ -1,6 +1,7 @@
 /* config_file: the configuration from disk, with the environment and the files that secrets stand in. */
 #include "cli/cli.h"
 #include "tocsin/config.h"
+#include "tocsin/patterns.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,27 @@ static const char *get_env(void *arg, const char *name)
     return getenv(name);
 }
 
+/* What the patterns ask of section `logs` is no matter of the configuration's own layer. */
+static bool patterns_ok(const char *path, struct tsn_config *config, struct tsn_error *error)
+{
+    struct tsn_pattern_config *patterns;
+
+    if (tsn_pattern_config_read(config, &patterns, error) != TSN_OK) {
+        tsn_error_prefix(error, "%s", path);
+        tsn_config_release(config);
+        return false;
+    }
+    tsn_pattern_config_free(&patterns);
+    return true;
+}
+
 bool tsn_cli_load_config(const char *path, struct tsn_config *config)
 {
     static const struct tsn_config_io io = { read_file, get_env, NULL };
     struct tsn_error error = { 0 };
     size_t len;
     char *text = tsn_cli_read_file(path, 1 << 20, &len, &error);
-    bool ok = text && tsn_config_parse(config, path, text, len, &io, &error) == TSN_OK;
+    bool ok = text && tsn_config_parse(config, path, text, len, &io, &error) == TSN_OK && patterns_ok(path, config, &error);
 
     tsn_free(text);
     if (!ok)

@@ -1,6 +1,9 @@
 /* logs_input: see logs_input.h. */
 #include "cli/logs_input.h"
 
+#include "cli/cli.h"
+#include "tocsin/config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -43,6 +46,20 @@ enum tsn_err tsn_logs_open(struct tsn_logs_input *in, const char *path, struct t
     return TSN_OK;
 }
 
+bool tsn_logs_configure(struct tsn_logs_input *in, const char *config_file)
+{
+    struct tsn_config config;
+    struct tsn_error error;
+
+    if (!config_file)
+        return true;
+    if (!tsn_cli_load_config(config_file, &config))
+        return false;
+    (void)tsn_pattern_config_read(&config, &in->config, &error); /* loading has proved it */
+    tsn_config_release(&config);
+    return true;
+}
+
 void tsn_logs_close(struct tsn_logs_input *in)
 {
     if (in->fd > STDIN_FILENO)
@@ -55,8 +72,10 @@ void tsn_logs_close(struct tsn_logs_input *in)
         tsn_buf_release(&in->scratch[i]);
         tsn_buf_release(&in->unescaped[i]);
         tsn_buf_release(&in->trace[i]);
+        tsn_buf_release(&in->redacted[i]);
         tsn_pattern_memo_free(&in->memos[i]);
     }
+    tsn_pattern_config_free(&in->config);
 }
 
 /* The message of a JSON, logfmt or syslog line; of plain lines, all that were joined. */
@@ -71,8 +90,7 @@ static struct tsn_text extracted(struct tsn_logs_input *in, unsigned job, const 
     return tsn_trace_text(fields.message.data, fields.message.len, &in->trace[job]);
 }
 
-/* What of a line counts: its text behind the header, or the message in it. */
-static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const struct tsn_logs_line *line)
+static struct tsn_text whole_message(struct tsn_logs_input *in, unsigned job, const struct tsn_logs_line *line)
 {
     size_t skip;
 
@@ -82,6 +100,16 @@ static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const
     if (line->joined)
         return tsn_trace_text(line->text + skip, line->len - skip, &in->trace[job]);
     return (struct tsn_text){ line->text + skip, line->len - skip };
+}
+
+/* What of a line counts: its text behind the header, or the message in it, without configured secrets. */
+static struct tsn_text message_of(struct tsn_logs_input *in, unsigned job, const struct tsn_logs_line *line)
+{
+    struct tsn_text message = whole_message(in, job, line);
+
+    if (!in->config)
+        return message;
+    return tsn_pattern_redact(in->config, message.data, message.len, TSN_PATTERN_SCAN_MAX, &in->redacted[job]);
 }
 
 struct tsn_signature tsn_logs_signature(struct tsn_logs_input *in, const struct tsn_logs_line *line)

@@ -27,7 +27,7 @@ struct tsn_logs_input {
     const char *path;
     int fd;
     enum tsn_logs_format format;
-    const struct tsn_pattern_config *config;
+    struct tsn_pattern_config *config; /* owned; NULL: the defaults */
     unsigned jobs;
     bool follow; /* hand out what is there, wait for more at the end of a file */
     char *data;
@@ -37,7 +37,7 @@ struct tsn_logs_input {
     struct tsn_join join;
     TSN_VEC(struct tsn_logs_line) lines;
     struct tsn_pattern_memo *memos[TSN_LOGS_JOBS_MAX]; /* as far as jobs went */
-    struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX], trace[TSN_LOGS_JOBS_MAX];
+    struct tsn_buf scratch[TSN_LOGS_JOBS_MAX], unescaped[TSN_LOGS_JOBS_MAX], trace[TSN_LOGS_JOBS_MAX], redacted[TSN_LOGS_JOBS_MAX];
     uint64_t bytes_read;
     int64_t size; /* of the file, for progress; 0: unknown */
 };
@@ -46,6 +46,8 @@ struct tsn_logs_input {
 bool tsn_logs_format_parse(const char *text, enum tsn_logs_format *out);
 /* Opens `path`, "-" being standard input. Set format, config, jobs, follow after it, before the first block. */
 enum tsn_err tsn_logs_open(struct tsn_logs_input *in, const char *path, struct tsn_error *error);
+/* Section `logs` of a configuration file (NULL: none) for in->config. False after printing why. */
+bool tsn_logs_configure(struct tsn_logs_input *in, const char *config_file);
 void tsn_logs_close(struct tsn_logs_input *in);
 /* Fills in->lines with the next block (valid until the next call). *more is false at the end. */
 enum tsn_err tsn_logs_next(struct tsn_logs_input *in, bool *more, struct tsn_error *error);

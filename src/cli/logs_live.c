@@ -22,7 +22,7 @@ static void take_batch(struct tsn_logs_live *live, struct tsn_book *book, const 
 
         if (wanted(live, s->service, s->level))
             tsn_book_entry(book, tsn_miner_add(book->miner, tsn_miner_scope(book->miner, s->service, s->level), s->signature, s->text,
-                                               strlen(s->text), false, 0, s->ts_ms));
+                                               strlen(s->text), tsn_pattern_is_pin(s->signature, s->text, strlen(s->text)), 0, s->ts_ms));
     }
     for (size_t i = 0; i < b->signature_count_count; i++) {
         const struct tsn_batch_signature_count *c = &b->signature_counts[i];

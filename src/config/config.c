@@ -183,6 +183,23 @@ static bool input_other(struct tsn_config_walk *w, const char *key, yaml_node_t 
     return true;
 }
 
+static void check_log_input(struct tsn_config_walk *w, const yaml_node_t *at, const struct tsn_input_config *input)
+{
+    static const char *const fields[] = { "service", "environment", "level", "logger" };
+
+    if (input->type != TSN_INPUT_LOGS && (input->defaults.len || input->format == TSN_FORMAT_TEXT))
+        tsn_config_fail(w, at, "input %s: defaults and format text belong to type logs", input->topic);
+    for (size_t i = 0; i < input->defaults.len && !w->failed; i++) {
+        size_t f = 0;
+
+        while (f < TSN_ARRAY_LEN(fields) && strcmp(fields[f], input->defaults.items[i].name) != 0)
+            f++;
+        if (f == TSN_ARRAY_LEN(fields))
+            tsn_config_fail(w, at, "input %s: no default for '%s'; there are service, environment, level, logger", input->topic,
+                            input->defaults.items[i].name);
+    }
+}
+
 static void input_item(struct tsn_config_walk *w, const char *key, const yaml_node_t *at, yaml_node_t *value, void *arg)
 {
     struct tsn_config *config = arg;
@@ -206,6 +223,8 @@ static void input_item(struct tsn_config_walk *w, const char *key, const yaml_no
         tsn_config_fail(w, at, "input %s: timestamp and filter belong to type mapped", input->topic);
     else if (input->type == TSN_INPUT_MAPPED && input->format == TSN_FORMAT_AVRO && !*input->schema_file)
         tsn_config_fail(w, at, "input %s: bare Avro of a mapped topic needs schema_file", input->topic);
+    if (!w->failed)
+        check_log_input(w, at, input);
     for (size_t i = 0; i + 1 < config->inputs.len && !w->failed; i++)
         if (strcmp(config->inputs.items[i].topic, input->topic) == 0)
             tsn_config_fail(w, at, "topic %s stands twice in inputs", input->topic);
@@ -270,7 +289,7 @@ static void unknown_section(struct tsn_config_walk *w, const yaml_node_t *at, co
         tsn_config_fail(w, at, "no section '%s'; did you mean '%s'?", key, near);
     else
         tsn_config_fail(w, at, "no section '%s'; there are kafka, inputs, rules, outputs, redis, registry, topics, ingest, "
-                               "time, detect, respond, worker, http", key);
+                               "logs, time, detect, respond, worker, http", key);
 }
 
 static void section_pair(struct tsn_config_walk *w, const char *key, const yaml_node_t *at, yaml_node_t *value, void *arg)

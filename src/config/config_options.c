@@ -60,6 +60,14 @@ static const struct tsn_config_option ingest_options[] = {
     { "dead_letter_bytes", TSN_CK_SIZE, AT(ingest, dead_letter_bytes), 1024, 10 * MB, "900kB", NULL, "a longer record keeps only its head" },
 };
 
+static const struct tsn_config_option logs_options[] = {
+    { "masks", TSN_CK_TEXTS, AT(logs, masks), 0, 0, "", NULL, "words that are variables: * any run, ? a character, # a digit" },
+    { "templates", TSN_CK_TEXTS, AT(logs, templates), 0, 0, "", NULL, "pinned: a line that fits one (<*> any text) has it, whatever else" },
+    { "secrets", TSN_CK_TEXTS, AT(logs, secrets), 0, 0, "", NULL, "what is masked: keyed, token, email, url; empty: all; none" },
+    { "secret_keys", TSN_CK_TEXTS, AT(logs, secret_keys), 0, 0, "", NULL, "more keys whose values are secret, beside password, token and their like" },
+    { "secret_patterns", TSN_CK_TEXTS, AT(logs, secret_patterns), 0, 0, "", NULL, "RE2: what matches is secret" },
+};
+
 static const struct tsn_config_option time_options[] = {
     { "out_of_orderness", TSN_CK_DURATION, AT(time, out_of_orderness_ms), 0, DAY, "5s", NULL, "how far a partition's records may be out of order" },
     { "future", TSN_CK_DURATION, AT(time, future_ms), SECOND, 365 * DAY, "5m", NULL, "furthest a timestamp may be ahead of its record" },
@@ -103,7 +111,7 @@ static const struct tsn_config_option http_options[] = {
 /* In the order of the help text. */
 const struct tsn_config_section tsn_config_sections[] = {
     SECTION(redis, redis_options),   SECTION(registry, registry_options), SECTION(topics, topics_options),
-    SECTION(ingest, ingest_options), SECTION(time, time_options),         SECTION(detect, detect_options),
+    SECTION(ingest, ingest_options), SECTION(logs, logs_options), SECTION(time, time_options),         SECTION(detect, detect_options),
     SECTION(respond, respond_options), SECTION(worker, worker_options),   SECTION(http, http_options),
 };
 const size_t tsn_config_section_count = TSN_ARRAY_LEN(tsn_config_sections);
@@ -114,9 +122,10 @@ const size_t tsn_config_section_count = TSN_ARRAY_LEN(tsn_config_sections);
 static const struct tsn_config_option input_options[] = {
     { "topic", TSN_CK_TEXT, IN(topic), 0, 0, "", NULL, "name of the topic" },
     { "type", TSN_CK_CHOICE, IN(type), 0, 0, "metrics", "metrics|logs|hooks|mapped", "what its records are" },
-    { "format", TSN_CK_CHOICE, IN(format), 0, 0, "auto", "auto|json|avro|confluent", "auto: framed Avro by its first byte, else JSON" },
+    { "format", TSN_CK_CHOICE, IN(format), 0, 0, "auto", "auto|json|avro|confluent|text", "auto: framed Avro by its first byte, else JSON; of logs, what begins with neither { nor [ is text. text: plain lines, logfmt, syslog RFC 5424, JSON" },
     { "schema_file", TSN_CK_TEXT, IN(schema_file), 0, 0, "", NULL, "bare Avro: the writer's schema; empty: Tocsin's own" },
     { "reader_schema_file", TSN_CK_TEXT, IN(reader_schema_file), 0, 0, "", NULL, "mapped Avro: the schema to read it as" },
+    { "defaults", TSN_CK_PAIRS, IN(defaults), 0, 0, "", NULL, "logs: service, environment, level, logger of events that name none" },
     { "timestamp", TSN_CK_TEXT, IN(timestamp), 0, 0, "", NULL, "mapped: path of the event time; empty: the record's" },
     { "timestamp_format", TSN_CK_CHOICE, IN(timestamp_format), 0, 0, "auto", "auto|s|ms|us|ns|rfc3339", "mapped: auto takes numbers as ms and text as RFC 3339" },
 };

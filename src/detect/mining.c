@@ -296,7 +296,7 @@ static bool learn(struct tsn_detect *d, struct mined_scope *scope, const struct 
     struct mined *fresh;
 
     d->mining->stats.unknown_texts += !text->text;
-    result = tsn_miner_add(scope->miner, scope->number, signature, line, len, false, count, count ? cell->pane_ms : TSN_TIME_NONE);
+    result = tsn_miner_add(scope->miner, scope->number, signature, line, len, tsn_pattern_is_pin(signature, line, len), count, count ? cell->pane_ms : TSN_TIME_NONE);
     scope->changed = true;
     if (result.is_new) {
         fresh = tsn_mined_new(d->mining, scope, result.id);

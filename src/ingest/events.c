@@ -349,10 +349,25 @@ static bool counter_of(struct tsn_ingest *in, const struct event *e, char type, 
     return true;
 }
 
+/* The configured defaults for what the event does not name. */
+static void fill_log(const struct log_defaults *defaults, struct event *e)
+{
+    for (unsigned f = 0; f < TSN_ARRAY_LEN(defaults->field); f++)
+        if (!e->field[f].data || !e->field[f].len)
+            e->field[f] = defaults->field[f];
+}
+
 static bool take_log(struct tsn_ingest *in, const struct event *e)
 {
+    const struct log_defaults *defaults = &in->log_defaults[in->record->input];
+    struct event filled;
     struct series *s;
 
+    if (defaults->any) {
+        filled = *e;
+        fill_log(defaults, &filled);
+        e = &filled;
+    }
     if (!counter_of(in, e, 'L', "log_messages_total",
                     1u << F_SERVICE | 1u << F_ENVIRONMENT | 1u << F_LEVEL | 1u << F_LOGGER, NULL, NULL, &s) ||
         !effect_delta(in, s, e->ts_ms, 1))

@@ -8,6 +8,7 @@
 #include "ingest/lines.h"
 #include "ingest/mapped.h"
 #include "ingest/shape.h"
+#include "ingest/text_events.h"
 
 #include <string.h>
 
@@ -30,6 +31,24 @@ static void open_json(struct tsn_json *json)
 {
     tsn_json_init(json);
     json->max_nodes = 2000000;
+}
+
+/* Absent and empty are the same: a default that is empty stands for none. */
+static void set_log_defaults(struct tsn_ingest *in)
+{
+    static const char *const names[] = { [F_SERVICE] = "service", [F_ENVIRONMENT] = "environment", [F_LEVEL] = "level", [F_LOGGER] = "logger" };
+
+    in->log_defaults = tsn_calloc(in->config->inputs.len, sizeof *in->log_defaults);
+    for (size_t i = 0; i < in->config->inputs.len; i++)
+        for (size_t d = 0; d < in->config->inputs.items[i].defaults.len; d++)
+            for (size_t f = 0; f < TSN_ARRAY_LEN(names); f++) {
+                const struct tsn_pair_text *pair = &in->config->inputs.items[i].defaults.items[d];
+
+                if (strcmp(pair->name, names[f]) == 0 && *pair->value) {
+                    in->log_defaults[i].field[f] = (struct span){ pair->value, strlen(pair->value) };
+                    in->log_defaults[i].any = true;
+                }
+            }
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -59,11 +78,20 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     tsn_buf_init(&in->key);
     open_json(&in->json);
     open_json(&in->labels_json);
-    in->line_book = lines_new();
+    tsn_arena_init(&in->text_arena, 0);
+    set_log_defaults(in);
     mappings_set_up(in);
-    if (!avro_inputs_set_up(in, error))
+    in->line_book = lines_new(in->config, error);
+    if (!in->line_book || !avro_inputs_set_up(in, error))
         tsn_ingest_free(&in);
     return in;
+}
+
+static void part_free(struct part *part)
+{
+    if (part)
+        text_drop(part);
+    tsn_free(part);
 }
 
 static void free_dead(struct tsn_ingest *in)
@@ -86,12 +114,14 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
         return;
     for (size_t i = 0; i < in->config->inputs.len; i++) {
         for (size_t p = 0; p < in->inputs[i].len; p++)
-            tsn_free(in->inputs[i].items[p]);
+            part_free(in->inputs[i].items[p]);
         tsn_free(in->inputs[i].items);
         shapes_free(in->shapes[i]);
     }
     tsn_free(in->inputs);
     tsn_free(in->shapes);
+    tsn_free(in->log_defaults);
+    text_release(in);
     for (size_t k = 0; k < in->sets.len; k++)
         tsn_free(in->sets.items[k].routes.items);
     tsn_vec_release(&in->sets);
@@ -168,7 +198,7 @@ enum tsn_err tsn_ingest_assign(struct tsn_ingest *in, size_t input, int32_t part
     parts = &in->inputs[input];
     while (parts->len <= (size_t)partition)
         tsn_vec_push(parts, NULL);
-    tsn_free(parts->items[partition]);
+    part_free(parts->items[partition]);
     part = parts->items[partition] = tsn_calloc(1, sizeof *part);
     part->input = input;
     part->partition = partition;
@@ -189,7 +219,7 @@ void tsn_ingest_unassign(struct tsn_ingest *in, size_t input, int32_t partition)
     if (!part)
         return;
     in->inputs[input].items[partition] = NULL;
-    tsn_free(part);
+    part_free(part);
 }
 
 void tsn_ingest_set_epoch(struct tsn_ingest *in, int64_t epoch)
@@ -246,6 +276,8 @@ void tsn_ingest_know(struct tsn_ingest *in, int64_t watermark_ms)
         in->group_watermark_ms = watermark_ms;
 }
 
+static void take_held(struct tsn_ingest *in, struct part *part);
+
 /* idle_now_ms: while the clock stands at none, when the partition was first proved empty; then the reading that the clock belongs to. */
 void tsn_ingest_idle(struct tsn_ingest *in, size_t input, int32_t partition, int64_t now_ms)
 {
@@ -253,6 +285,7 @@ void tsn_ingest_idle(struct tsn_ingest *in, size_t input, int32_t partition, int
 
     if (!part)
         return;
+    take_held(in, part); /* nothing continues it */
     if (!part->idle || part->idle_now_ms == TSN_TIME_NONE) {
         part->idle_clock_ms = greatest_watermark(in);
         part->idle_now_ms = now_ms;
@@ -355,6 +388,7 @@ static bool decode(struct tsn_ingest *in, const struct tsn_ingest_record *r, enu
     case TSN_FORMAT_JSON: return decode_json(in, r);
     case TSN_FORMAT_AVRO: return avro_take_bare(in, r->input, r->value, r->value_len);
     case TSN_FORMAT_CONFLUENT: return avro_take_framed(in, r, err, error);
+    case TSN_FORMAT_TEXT: return refuse(in, "empty", "a record without a value"); /* text is held, not decoded here */
     case TSN_FORMAT_AUTO:
     default: return avro_framed(r) ? avro_take_framed(in, r, err, error) : decode_json(in, r);
     }
@@ -389,14 +423,46 @@ static void record_done(struct tsn_ingest *in, struct part *part, const struct t
     in->stats.records++;
 }
 
+/* The text that is held is taken as a record of its own, however many it came in. */
+static void take_held(struct tsn_ingest *in, struct part *part)
+{
+    struct tsn_ingest_record r;
+    int64_t next_offset;
+    uint64_t records;
+
+    if (!text_held(part, &r, &next_offset, &records))
+        return;
+    record_begin(in, part, &r);
+    forget_events(in);
+    record_done(in, part, &r, text_take(in, &r));
+    part->next_offset = next_offset;
+    part->records += records - 1;
+    in->stats.records += records - 1;
+    in->record = NULL;
+    text_drop(part);
+}
+
+static void hold(struct part *part, const struct tsn_ingest_record *r)
+{
+    text_hold(part, r);
+    part->idle = false;
+    part->idle_clock_ms = part->idle_now_ms = TSN_TIME_NONE;
+    part->dirty = true;
+}
+
 enum tsn_err tsn_ingest_record(struct tsn_ingest *in, const struct tsn_ingest_record *r, struct tsn_error *error)
 {
     struct part *part = find_part(in, r->input, r->partition);
     enum tsn_err err = TSN_OK;
     bool taken;
 
-    if (!part || r->offset < part->next_offset)
+    if (!part || r->offset < part->next_offset || text_holds(part, r->offset) || text_continues(in, part, r))
         return TSN_OK;
+    take_held(in, part);
+    if (text_wanted(in, r)) {
+        hold(part, r);
+        return TSN_OK;
+    }
     record_begin(in, part, r);
     taken = decode(in, r, &err, error);
     if (err != TSN_OK)

@@ -43,6 +43,7 @@ struct part {
     int64_t decl_minute; /* the naming in which the input was last declared; TSN_TIME_NONE: never */
     bool dirty;          /* something to commit since the last close */
     uint64_t records, events, dead_letters;
+    struct held *held; /* text_events.c: a text record that the next may continue; NULL: none ever was */
 };
 
 /* ---- series ------------------------------------------------------------------------------- */
@@ -115,6 +116,12 @@ struct line {
     struct span service, level, message;
 };
 
+/* What log events of an input have that name none; data NULL: none. By enum field, up to F_LOGGER. */
+struct log_defaults {
+    bool any;
+    struct span field[4];
+};
+
 /* ---- events ------------------------------------------------------------------------------- */
 
 enum field { F_SERVICE, F_ENVIRONMENT, F_LEVEL, F_LOGGER, F_MESSAGE, F_HOOK_TYPE, F_STATUS, F_COUNT };
@@ -176,6 +183,9 @@ struct tsn_ingest {
     struct avro_inputs *avro;
     struct mappings *mappings;
     struct lines *line_book;
+    struct log_defaults *log_defaults; /* [config->inputs.len] */
+    struct tsn_arena text_arena;       /* text_events.c: texts of one record */
+    struct tsn_buf unescaped;
     TSN_VEC(struct known_set) sets; /* by number */
     int64_t group_watermark_ms; /* greatest told by tsn_ingest_know; TSN_TIME_NONE: none */
     int64_t max_set;

@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SIGNATURES = 100000, MAX_BYTES = 32 << 20, MAX_SCOPE_BYTES = 256, MAX_SAMPLE = 1024, CHAIN_LOOKS = 8 };
+enum { MAX_SIGNATURES = 100000, MAX_BYTES = 32 << 20, MAX_SCOPE_BYTES = 256, MAX_SAMPLE = 1024, CHAIN_LOOKS = 8,
+       TRACE_MAX = 64 << 10 /* of a trace's text; its last error is often the cause */ };
 
 struct scope {
     char *service, *level; /* owned */
@@ -50,7 +51,9 @@ struct lines {
     TSN_VEC(struct line_signature *) used; /* in the open batch, by first use */
     TSN_VEC(struct pane_cell) cells;
     TSN_VEC(struct pane_cell) sorted;
-    struct tsn_buf key, text, sample;
+    struct tsn_buf key, text, sample, trace, redacted;
+    struct tsn_pattern_config *patterns; /* owned; NULL: the defaults */
+    struct tsn_pattern_memo *memo;
     uint64_t next_scope;
     size_t bytes;
     uint32_t generation; /* for which `wanted` holds */
@@ -65,9 +68,16 @@ static const char *const template_names[] = { "log_template_messages_total", "lo
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-struct lines *lines_new(void)
+struct lines *lines_new(const struct tsn_config *config, struct tsn_error *error)
 {
-    return tsn_calloc(1, sizeof(struct lines));
+    struct lines *l = tsn_calloc(1, sizeof *l);
+
+    if (tsn_pattern_config_read(config, &l->patterns, error) != TSN_OK) {
+        tsn_free(l);
+        return NULL;
+    }
+    l->memo = tsn_pattern_memo_new(l->patterns);
+    return l;
 }
 
 static void forget(struct lines *l)
@@ -106,6 +116,10 @@ void lines_free(struct lines *l)
     tsn_buf_release(&l->key);
     tsn_buf_release(&l->text);
     tsn_buf_release(&l->sample);
+    tsn_buf_release(&l->trace);
+    tsn_buf_release(&l->redacted);
+    tsn_pattern_memo_free(&l->memo);
+    tsn_pattern_config_free(&l->patterns);
     tsn_free(l);
 }
 
@@ -197,20 +211,34 @@ static void count_line(struct lines *l, struct line_signature *s, int64_t pane_m
     s->head = (uint32_t)l->cells.len;
 }
 
-static struct line_signature *signature_of(struct lines *l, struct scope *scope, const struct tsn_signature *found)
+/* What of the message its signature is taken of: a trace's errors, no configured secrets. */
+static struct tsn_text essence(struct lines *l, const struct span *message)
 {
-    struct signature_key key = { found->hash, scope->number };
+    size_t len = message->len < TSN_PATTERN_SCAN_MAX ? message->len : TSN_PATTERN_SCAN_MAX;
+    struct tsn_text text = { message->data, message->len };
+
+    if (memchr(message->data, '\n', len))
+        text = tsn_trace_text(message->data, message->len < TRACE_MAX ? message->len : TRACE_MAX, &l->trace);
+    return tsn_pattern_redact(l->patterns, text.data, text.len, TSN_PATTERN_SCAN_MAX, &l->redacted);
+}
+
+static struct line_signature *signature_of(struct lines *l, struct scope *scope, const struct span *message)
+{
+    struct tsn_text text = essence(l, message);
+    struct signature_key key = { tsn_pattern_memo_hash(l->memo, text.data, text.len, &l->text), scope->number };
     void **slot = tsn_map_upsert(&l->signatures, &key, sizeof key, NULL);
     struct line_signature *s = *slot;
+    struct tsn_signature found;
 
     if (s)
         return s;
+    found = tsn_pattern_signature(l->patterns, text.data, text.len, &l->text);
     *slot = s = tsn_calloc(1, sizeof *s);
     s->scope = scope;
-    s->hash = found->hash;
-    s->text = tsn_strndup(found->text, found->len);
+    s->hash = found.hash;
+    s->text = tsn_strndup(found.text, found.len);
     s->announced_minute = TSN_TIME_NONE;
-    l->bytes += found->len + sizeof *s + 64;
+    l->bytes += found.len + sizeof *s + 64;
     return s;
 }
 
@@ -221,7 +249,7 @@ static void take_sample(struct tsn_ingest *in, struct line_signature *s, const s
     size_t len = line->message.len;
 
     tsn_buf_reset(&l->sample);
-    tsn_pattern_mask_secrets(NULL, line->message.data, len, MAX_SAMPLE, &l->sample);
+    tsn_pattern_mask_secrets(l->patterns, line->message.data, len, MAX_SAMPLE, &l->sample);
     l->bytes += l->sample.len - (s->sample ? strlen(s->sample) : 0);
     tsn_free(s->sample);
     s->sample = tsn_strndup(tsn_buf_str(&l->sample), l->sample.len);
@@ -235,13 +263,11 @@ void lines_take(struct tsn_ingest *in, const struct line *line, int64_t ts_ms, i
 {
     struct lines *l = in->line_book;
     struct scope *scope = scope_of(in, line);
-    struct tsn_signature found;
     struct line_signature *s;
 
     if (!scope->places.len)
         return;
-    found = tsn_pattern_signature(NULL, line->message.data, line->message.len, &l->text);
-    s = signature_of(l, scope, &found);
+    s = signature_of(l, scope, &line->message);
     if (!s->head) {
         tsn_vec_push(&l->used, s);
         take_sample(in, s, line, ts_ms);

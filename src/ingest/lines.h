@@ -4,7 +4,8 @@
 
 #include "ingest/ingest_int.h"
 
-struct lines *lines_new(void);
+/* NULL with *error: section `logs` of the configuration is wrong. */
+struct lines *lines_new(const struct tsn_config *config, struct tsn_error *error);
 void lines_free(struct lines *lines);
 /* Whether any rule could select a template series at all. */
 bool lines_wanted(struct tsn_ingest *in);

@@ -6,6 +6,7 @@
  */
 #include "patterns/config.h"
 
+#include "base/re2_shim.h"
 #include "patterns/chars.h"
 
 #include <string.h>
@@ -30,6 +31,8 @@ void tsn_pattern_config_free(struct tsn_pattern_config **config)
         tsn_free(c->pins[i]);
     for (size_t i = 0; i < c->secret_count; i++)
         tsn_free(c->secrets[i]);
+    for (size_t i = 0; i < c->regex_count; i++)
+        tsn_re2_free(c->regexes[i]);
     tsn_free(c);
     *config = NULL;
 }
@@ -64,6 +67,22 @@ enum tsn_err tsn_pattern_config_secret(struct tsn_pattern_config *config, const 
             if (*c >= 'A' && *c <= 'Z')
                 *c |= 0x20;
     return err;
+}
+
+enum tsn_err tsn_pattern_config_secret_regex(struct tsn_pattern_config *config, const char *regex, struct tsn_error *error)
+{
+    char reason[200];
+    struct tsn_re2 *re;
+
+    if (!*regex)
+        return tsn_error_set(error, TSN_ERR_INVALID, "secret pattern: empty");
+    if (config->regex_count == TSN_PATTERN_REGEXES_MAX)
+        return tsn_error_set(error, TSN_ERR_LIMIT, "secret pattern: more than %d", TSN_PATTERN_REGEXES_MAX);
+    re = tsn_re2_new(regex, strlen(regex), true, reason, sizeof reason);
+    if (!re)
+        return tsn_error_set(error, TSN_ERR_INVALID, "secret pattern '%.100s': %s", regex, reason);
+    config->regexes[config->regex_count++] = re;
+    return TSN_OK;
 }
 
 void tsn_pattern_config_secret_kinds(struct tsn_pattern_config *config, unsigned kinds)

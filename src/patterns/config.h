@@ -7,6 +7,7 @@
 #define TSN_PATTERN_MASKS_MAX 64
 #define TSN_PATTERN_PINS_MAX 256
 #define TSN_PATTERN_SECRETS_MAX 64
+#define TSN_PATTERN_REGEXES_MAX 64
 
 struct tsn_pattern_config {
     char *masks[TSN_PATTERN_MASKS_MAX];
@@ -15,6 +16,8 @@ struct tsn_pattern_config {
     size_t pin_count;
     char *secrets[TSN_PATTERN_SECRETS_MAX]; /* lower case */
     size_t secret_count;
+    struct tsn_re2 *regexes[TSN_PATTERN_REGEXES_MAX];
+    size_t regex_count;
     unsigned secret_kinds;
 };
 

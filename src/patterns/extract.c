@@ -2,17 +2,17 @@
  * extract: a log event's fields out of one line: JSON, logfmt, syslog RFC 5424, or plain.
  *
  * Made for lines as they lie in files and in plain topics; the JSON of `bridge.logs` has its own fast decoder in
- * the codec. Unknown keys are passed over. What does not parse to its end is plain text, and the whole line is the message:
+ * ingest. Unknown keys are passed over. What does not parse to its end is plain text, and the whole line is the message:
  * nothing is dropped and nothing half-read. Texts without escapes are borrowed from the line.
  */
 #include "patterns/chars.h"
-#include "tocsin/patterns.h"
+#include "patterns/plain.h"
 
 #include <string.h>
 
 #define DEPTH_MAX 64 /* of nested JSON that is passed over */
 
-enum field { F_NONE, F_SERVICE, F_LEVEL, F_LOGGER, F_MESSAGE, F_ERROR_TYPE, F_ERROR_MESSAGE, F_HOST, F_TIME };
+enum field { F_NONE, F_SERVICE, F_ENVIRONMENT, F_LEVEL, F_LOGGER, F_MESSAGE, F_ERROR_TYPE, F_ERROR_MESSAGE, F_HOST, F_TIME };
 
 /* Keys in use: the platform's own (first of each), then those of common log libraries. */
 static const struct {
@@ -26,6 +26,7 @@ static const struct {
     { "logger_name", F_LOGGER },    { "log.logger", F_LOGGER },    { "caller", F_LOGGER },
     { "timestamp", F_TIME },        { "time", F_TIME },            { "ts", F_TIME },
     { "@timestamp", F_TIME },       { "error_type", F_ERROR_TYPE }, { "error_message", F_ERROR_MESSAGE },
+    { "environment", F_ENVIRONMENT }, { "env", F_ENVIRONMENT },    { "deployment.environment", F_ENVIRONMENT },
     { "host", F_HOST },             { "hostname", F_HOST },
 };
 
@@ -63,7 +64,7 @@ static int64_t time_of(struct tsn_text t)
 /* The first value of a field stays. */
 static void store(struct tsn_log_fields *out, enum field field, struct tsn_text value)
 {
-    struct tsn_text *to[] = { [F_SERVICE] = &out->service,       [F_LEVEL] = &out->level,
+    struct tsn_text *to[] = { [F_SERVICE] = &out->service,       [F_ENVIRONMENT] = &out->environment, [F_LEVEL] = &out->level,
                               [F_LOGGER] = &out->logger,         [F_MESSAGE] = &out->message,
                               [F_ERROR_TYPE] = &out->error_type, [F_ERROR_MESSAGE] = &out->error_message,
                               [F_HOST] = &out->host };
@@ -376,7 +377,7 @@ enum tsn_log_format tsn_log_extract(const char *line, size_t len, struct tsn_log
     if (format == TSN_LOG_FORMAT_PLAIN) {
         memset(out, 0, sizeof *out);
         out->ts_ms = TSN_TIME_NONE;
-        out->message = (struct tsn_text){ line, len };
+        tsn_log_extract_plain(line, len, out);
     }
     if (!out->message.data)
         out->message = out->error_message;

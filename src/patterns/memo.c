@@ -10,8 +10,8 @@
  * scanner. Nine of ten lines that differ from all before them differ in nothing else.
  *
  * A fold that leaves two like lines apart costs a scan and nothing more; so a word across two blocks of 64 bytes stays as it is.
- * The table has a fixed size, and a new key overwrites an old one. Configured masks and pinned templates may ask for a
- * certain digit: with them every line is scanned.
+ * The table has a fixed size, and a new key overwrites an old one. Configured masks, pinned templates and keys may ask for a
+ * certain digit: with those every line is scanned.
  */
 #include "patterns/chars.h"
 #include "patterns/config.h"
@@ -38,13 +38,21 @@ struct tsn_pattern_memo {
     } *table; /* key 0: free */
 };
 
+static bool digit_in_keys(const struct tsn_pattern_config *config)
+{
+    for (size_t i = 0; i < config->secret_count; i++)
+        if (strpbrk(config->secrets[i], "0123456789"))
+            return true;
+    return false;
+}
+
 struct tsn_pattern_memo *tsn_pattern_memo_new(const struct tsn_pattern_config *config)
 {
     struct tsn_pattern_memo *memo = tsn_alloc(sizeof *memo);
 
     memset(memo, 0, sizeof *memo);
     memo->config = config;
-    memo->bypass = config && (config->mask_count || config->pin_count);
+    memo->bypass = config && (config->mask_count || config->pin_count || digit_in_keys(config));
     memo->table = tsn_calloc(1u << TABLE_BITS, sizeof *memo->table);
     return memo;
 }

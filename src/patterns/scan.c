@@ -18,6 +18,9 @@
 /* No word of a language is longer; identifiers that are vary. */
 #define WORD_MAX 64
 
+/* What tells a pinned template's signature from that of a line whose text happens to be the same: any bits will do. */
+#define PIN UINT64_C(0x70696e6e65643a31)
+
 struct scan {
     const struct tsn_pattern_config *config;
     const uint8_t *p, *end;
@@ -580,6 +583,11 @@ struct tsn_signature tsn_pattern_signature(const struct tsn_pattern_config *conf
         make_valid(scratch->data, scratch->len);
     sig.text = scratch->data;
     sig.len = scratch->len;
-    sig.hash = tsn_hash64(sig.text, sig.len);
+    sig.hash = tsn_hash64(sig.text, sig.len) ^ (sig.pinned ? PIN : 0);
     return sig;
+}
+
+bool tsn_pattern_is_pin(uint64_t signature, const char *text, size_t len)
+{
+    return signature == (tsn_hash64(text, len) ^ PIN);
 }

@@ -6,6 +6,7 @@
  * mix cases and digits. What names a thing (UUIDs, hex hashes of 32 to 64, paths, dotted names) stays. When in
  * doubt a word is masked: a sample line may lose a value, it must not carry one out.
  */
+#include "base/re2_shim.h"
 #include "patterns/chars.h"
 #include "patterns/config.h"
 
@@ -188,8 +189,8 @@ static void word(struct mask *m, const char *w, const char *e)
     m->p = e;
 }
 
-/* Copies the tail, and makes all that was appended valid UTF-8. */
-static void finish(struct mask *m, size_t start)
+/* Copies the tail, cuts at `limit` bytes (0: does not), and makes all that was appended valid UTF-8. */
+static void finish(struct mask *m, size_t start, size_t limit)
 {
     tsn_buf_append(m->out, m->copied, (size_t)(m->end - m->copied));
     for (size_t at = start; at < m->out->len;) {
@@ -197,16 +198,52 @@ static void finish(struct mask *m, size_t start)
         if (at < m->out->len)
             m->out->data[at++] = '?';
     }
+    if (limit && m->out->len - start > limit) {
+        m->out->len = start + tsn_utf8_valid_prefix(m->out->data + start, limit);
+        m->out->data[m->out->len] = '\0';
+    }
+}
+
+struct tsn_text tsn_pattern_redact(const struct tsn_pattern_config *config, const char *line, size_t len, size_t max_len,
+                                   struct tsn_buf *out)
+{
+    struct tsn_text text = { line, max_len && len > max_len ? max_len : len };
+    struct tsn_buf other = TSN_BUF_INIT;
+
+    for (size_t i = 0; config && i < config->regex_count; i++) {
+        size_t from = 0, copied = 0;
+        long at[2];
+
+        tsn_buf_reset(&other);
+        while (from < text.len && tsn_re2_match(config->regexes[i], text.data, text.len, from, false, at, 1)) {
+            from = (size_t)at[1] + (at[0] == at[1]);
+            if (at[0] == at[1])
+                continue;
+            tsn_buf_append(&other, text.data + copied, (size_t)at[0] - copied);
+            tsn_buf_puts(&other, "<secret>");
+            copied = (size_t)at[1];
+        }
+        if (!copied)
+            continue;
+        tsn_buf_append(&other, text.data + copied, text.len - copied);
+        tsn_buf_reset(out);
+        tsn_buf_append(out, other.data, other.len);
+        text = (struct tsn_text){ out->data, out->len };
+    }
+    tsn_buf_release(&other);
+    return text;
 }
 
 void tsn_pattern_mask_secrets(const struct tsn_pattern_config *config, const char *line, size_t len, size_t max_len,
                               struct tsn_buf *out)
 {
-    struct mask m = { .config = config, .kinds = config ? config->secret_kinds : (unsigned)TSN_SECRET_ALL, .line = line,
-                      .p = line, .out = out, .copied = line };
+    enum { BEYOND = 512 }; /* read further than shown: what a secret's beginning looks like, its end decides */
+    struct tsn_buf redacted = TSN_BUF_INIT;
+    struct tsn_text text = tsn_pattern_redact(config, line, len, max_len ? max_len + BEYOND : 0, &redacted);
+    struct mask m = { .config = config, .kinds = config ? config->secret_kinds : (unsigned)TSN_SECRET_ALL, .line = text.data,
+                      .p = text.data, .end = text.data + text.len, .out = out, .copied = text.data };
     size_t start = out->len;
 
-    m.end = line + (max_len && len > max_len ? max_len : len);
     while (m.p < m.end) {
         const char *w = m.p;
 
@@ -217,5 +254,6 @@ void tsn_pattern_mask_secrets(const struct tsn_pattern_config *config, const cha
         else
             m.p++;
     }
-    finish(&m, start);
+    finish(&m, start, max_len && len > max_len ? max_len : 0);
+    tsn_buf_release(&redacted);
 }

@@ -12,7 +12,7 @@
  * All else is compiled by RE2 (re2_shim.h). A fast form keeps its pattern and compiles it on the
  * first use that needs groups (tsn_regex_expand). Limits: 32 groups are expanded, pattern ≤ 64 KiB.
  */
-#include "promql/re2_shim.h"
+#include "base/re2_shim.h"
 #include "tocsin/promql.h"
 
 #define GROUPS_MAX 32

@@ -53,6 +53,14 @@ check "an indented line is no trace by itself" 3 "$("$t" logs mine list | cut -f
 printf '{"level":"error","message":"boom\\nTraceback (most recent call last):\\n  File \\"/a.py\\", line 7, in f\\n    g()\\nValueError: bad"}\n' >json
 check "a trace inside of JSON" 'boom Traceback (most recent call last): File "<*>", line <*>, in f ValueError: bad' "$("$t" logs mine --format json json | cut -f3)"
 
+# Section logs of a configuration: masks, pinned templates, secret patterns.
+printf 'logs:\n  masks: [ "job-*" ]\n  templates: [ "user <*> left" ]\n  secret_patterns: [ "ACME-[A-Z]+" ]\n' >config.yaml
+printf 'job-alpha began\nuser bob the third left\nwith ACME-QRS\n' >configured
+check "configured masks, pins and secrets" "<*> began|user <*> left|with <secret>" "$("$t" logs mine --config config.yaml configured | cut -f3 | paste -sd'|')"
+check "and with threads" "$("$t" logs mine --config config.yaml configured | md5sum)" "$("$t" logs mine --config config.yaml --jobs 2 - <configured | md5sum)"
+printf 'logs: { secret_patterns: [ "a(" ] }\n' >wrong.yaml
+check "a wrong pattern is an invalid configuration" "3 1" "$("$t" logs mine --config wrong.yaml configured >/dev/null 2>err; echo $? "$(grep -c 'wrong.yaml: logs.secret_patterns' err)")"
+
 # More than 16 MiB of line numbers: rows of spooled and held lines are all there, in order.
 yes 'tick tock' | head -n 4200000 >many
 check "spooled rows" "4200000 1" "$("$t" logs mine many | awk -F'\t' '$1 != NR {bad = 1} {s[$2] = 1} END {print bad ? "out of order" : NR, length(s)}')"

@@ -320,6 +320,68 @@ static void test_extract(void **state)
     assert_string_equal(tsn_log_level_normal("loud", 4), "");
 }
 
+/* level|logger|service|message of a plain line. */
+static void check_plain(const char *line, const char *want)
+{
+    struct tsn_buf got = TSN_BUF_INIT;
+    struct tsn_log_fields f;
+
+    assert_int_equal(extract(line, &f), TSN_LOG_FORMAT_PLAIN);
+    tsn_buf_printf(&got, "%.*s|%.*s|%.*s|%.*s", (int)f.level.len, f.level.data ? f.level.data : "", (int)f.logger.len,
+                   f.logger.data ? f.logger.data : "", (int)f.service.len, f.service.data ? f.service.data : "", (int)f.message.len,
+                   f.message.data);
+    assert_string_equal(tsn_buf_str(&got), want);
+    tsn_buf_release(&got);
+}
+
+static void test_plain(void **state)
+{
+    struct tsn_log_fields f;
+
+    (void)state;
+    check_plain("just words", "|||just words");
+    check_plain("", "|||");
+    check_plain("ERROR no route", "ERROR|||no route");
+    check_plain("ERROR", "ERROR|||");
+    check_plain("[error] no route", "error|||no route");
+    check_plain("Error no route", "|||Error no route");
+    check_plain("WARNING: low on space", "WARNING|||low on space");
+    check_plain("ERROR:cart.db:no route", "ERROR|cart.db||no route");
+    check_plain("ERROR CartService: no route", "ERROR|CartService||no route");
+    check_plain("2026-01-02T03:04:05.678Z  INFO 1 --- [main] com.shop.Cart : up in 3 s", "INFO|com.shop.Cart||up in 3 s");
+    check_plain("2026-01-02 03:04:05,678 - cart - ERROR - no route", "ERROR|cart||no route");
+    check_plain("2026-01-02 03:04:05,678 INFO  [main] com.shop.Cart: up", "INFO|com.shop.Cart||up");
+    check_plain("2026-01-02 03:04:05,678 [pool-1] WARN com.shop.Cart - slow", "WARN|com.shop.Cart||slow");
+    check_plain("[2026-01-02 03:04:05] ERROR: no route", "ERROR|||no route");
+    check_plain("2026-01-02 03:04:05 no level here", "|||2026-01-02 03:04:05 no level here");
+    check_plain("E0102 03:04:05.678901       7 cart.go:12] no route", "E|cart.go:12||no route");
+    check_plain("Jan  2 03:04:05 web-1 sshd[77]: closed", "||sshd|closed");
+    check_plain("Jan  2 03:04:05 web-1 closed", "|||Jan  2 03:04:05 web-1 closed");
+    check_plain("ERROR 17 of 18: gone", "ERROR|||17 of 18: gone");
+    (void)extract("2026-01-02T03:04:05.678+01:00 ERROR x", &f);
+    assert_true(f.ts_ms == INT64_C(1767319445678));
+    (void)extract("2026-01-02 03:04:05 ERROR x", &f); /* of no zone: it could be any */
+    assert_true(f.ts_ms == TSN_TIME_NONE);
+}
+
+static void test_pins(void **state)
+{
+    struct tsn_pattern_config *config = tsn_pattern_config_new();
+    struct tsn_buf buf = TSN_BUF_INIT;
+    struct tsn_signature sig, plain;
+
+    (void)state;
+    assert_int_equal(tsn_pattern_config_pin(config, "user <*> logged in", NULL), TSN_OK);
+    sig = tsn_pattern_signature(config, "user bob the 3rd logged in", 26, &buf);
+    assert_true(sig.pinned && tsn_pattern_is_pin(sig.hash, sig.text, sig.len));
+    assert_string_equal(sig.text, "user <*> logged in");
+    plain = tsn_pattern_signature(NULL, "user 77 logged in", 17, &buf);
+    assert_string_equal(plain.text, "user <*> logged in");
+    assert_true(plain.hash != sig.hash && !tsn_pattern_is_pin(plain.hash, plain.text, plain.len));
+    tsn_pattern_config_free(&config);
+    tsn_buf_release(&buf);
+}
+
 static void check_masked(const char *line, const char *want)
 {
     struct tsn_buf out = TSN_BUF_INIT;
@@ -333,6 +395,7 @@ static void test_secrets(void **state)
 {
     struct tsn_pattern_config *config = tsn_pattern_config_new();
     struct tsn_buf out = TSN_BUF_INIT;
+    struct tsn_error error;
 
     (void)state;
     check_masked("login user=bob password=hunter2 ok", "login user=bob password=<secret> ok");
@@ -350,7 +413,18 @@ static void test_secrets(void **state)
     assert_int_equal(tsn_pattern_config_secret(config, "Pin", NULL), TSN_OK);
     tsn_pattern_config_secret_kinds(config, TSN_SECRET_KEYED);
     tsn_pattern_mask_secrets(config, "pin=1234 a@b.org tail", 21, 16, &out);
-    assert_string_equal(tsn_buf_str(&out), "pin=<secret> a@b.org");
+    assert_string_equal(tsn_buf_str(&out), "pin=<secret> a@b"); /* not more than 16 bytes of it */
+    tsn_buf_reset(&out);
+    tsn_pattern_mask_secrets(NULL, "jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", 45, 10, &out);
+    assert_string_equal(tsn_buf_str(&out), "jwt <secre"); /* what the end cuts is known whole */
+    tsn_buf_reset(&out);
+    assert_int_equal(tsn_pattern_config_secret_regex(config, "ACME-[A-Z]+(-[A-Z]+)*", NULL), TSN_OK);
+    assert_int_equal(tsn_pattern_config_secret_regex(config, "x*", NULL), TSN_OK);
+    assert_int_equal(tsn_pattern_config_secret_regex(config, "a(", &error), TSN_ERR_INVALID);
+    assert_non_null(strstr(error.message, "a("));
+    tsn_pattern_mask_secrets(config, "a ACME-AB-CD xx ACME-Q", 22, 0, &out);
+    assert_string_equal(tsn_buf_str(&out), "a <secret> <secret> <secret>");
+    assert_string_equal(tsn_pattern_redact(config, "nothing", 7, 0, &out).data, "nothing");
     tsn_buf_release(&out);
     tsn_pattern_config_free(&config);
 }
@@ -442,7 +516,8 @@ int main(void)
         cmocka_unit_test(test_limits),           cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_headers),          cmocka_unit_test(test_extract),
         cmocka_unit_test(test_secrets),          cmocka_unit_test(test_join),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_trace),         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_pins),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -1,11 +1,11 @@
 /*
- * re2_shim: the C face of RE2 (private to promql/). RE2 has no C API, so this is the one C++ file.
+ * re2_shim: the C face of RE2 (for promql and patterns). RE2 has no C API, so this is the one C++ file.
  *
  * Patterns are Go's RE2 syntax; dot matches newline and matches are in UTF-8. No exception
  * leaves the shim: RE2 throws none, and out of memory ends the process as everywhere.
  */
-#ifndef TOCSIN_PROMQL_RE2_SHIM_H
-#define TOCSIN_PROMQL_RE2_SHIM_H
+#ifndef TOCSIN_BASE_RE2_SHIM_H
+#define TOCSIN_BASE_RE2_SHIM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* re2_shim: see re2_shim.h. */
-#include "promql/re2_shim.h"
+#include "base/re2_shim.h"
 
 #include <re2/re2.h>
 
