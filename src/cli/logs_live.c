@@ -40,16 +40,26 @@ static void take_batch(struct tsn_logs_live *live, struct tsn_book *book, const 
     }
 }
 
+/* Whether the writer of the batch may still have lines of before `to_ms`: it reads an input that is not that far. */
+static bool behind(const struct tsn_batch *b, int64_t to_ms)
+{
+    for (size_t i = 0; i < b->input_count; i++)
+        if (!b->inputs[i].idle && b->inputs[i].watermark_ms < to_ms)
+            return true;
+    return false;
+}
+
 static enum tsn_err read_partition(struct tsn_logs_live *live, const struct tsn_config *config, int32_t partition, struct tsn_book *book,
                                    struct tsn_error *error)
 {
     int64_t first_ms = live->from_ms[0] < live->from_ms[1] ? live->from_ms[0] : live->from_ms[1];
-    int64_t last_ms = (live->to_ms[0] > live->to_ms[1] ? live->to_ms[0] : live->to_ms[1]) + LATER_MS;
+    int64_t to_ms = live->to_ms[0] > live->to_ms[1] ? live->to_ms[0] : live->to_ms[1];
     struct tsn_reader *r = tsn_reader_new(config, config->topics.samples, partition, TSN_OFFSET_BEGINNING, false, error);
     enum tsn_err err = r ? tsn_reader_seek_time(r, first_ms - config->time.future_ms - SLACK_MS, READ_MS, error) : error->code;
     struct tsn_message m;
+    bool more = true;
 
-    while (!err && !(err = tsn_reader_next(r, READ_MS, &m, error)) && m.timestamp_ms <= last_ms) {
+    while (!err && more && !(err = tsn_reader_next(r, READ_MS, &m, error))) {
         struct tsn_batch batch;
 
         err = tsn_codec_batch_decode(m.value, m.value_len, &batch, error);
@@ -58,6 +68,7 @@ static enum tsn_err read_partition(struct tsn_logs_live *live, const struct tsn_
             break;
         }
         take_batch(live, book, &batch);
+        more = m.timestamp_ms <= to_ms + LATER_MS || behind(&batch, to_ms);
         tsn_batch_release(&batch);
     }
     tsn_reader_free(&r);

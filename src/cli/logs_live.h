@@ -13,7 +13,7 @@ struct tsn_logs_live {
     uint64_t unnamed;                          /* out: lines whose text was never met */
 };
 /* Counts the lines of both stretches into the book, by service and level. Reads each partition from some minutes before the earlier
- * stretch to an hour after the later one: what came later than that is not counted. */
+ * stretch to an hour after the later one, further while its writer catches up with an older past: what came later than that is not counted. */
 enum tsn_err tsn_logs_live_read(struct tsn_logs_live *live, struct tsn_book *book, struct tsn_error *error);
 
 #endif
