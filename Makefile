@@ -143,6 +143,9 @@ $(O)/tests/sim/%: $(O)/tests/sim/%.o $(SIM_LIB_OBJ) $(CORE_LIB)
 # A fuzz target defines LLVMFuzzerTestOneInput; the normal build replays the corpus through it.
 $(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/driver.o $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(O)/tests/fuzz/driver.o $(CORE_LIB) $(CORE_LDLIBS)
+# fuzz_shell_x: decoders that stand in the shell or on the command line.
+$(O)/tests/fuzz/fuzz_shell_%: $(O)/tests/fuzz/fuzz_shell_%.o $(O)/tests/fuzz/driver.o $(CLI_OBJ) $(SHELL_LIB) $(CORE_LIB)
+	$(Q)$(CC) $(SAN) -o $@ $< $(O)/tests/fuzz/driver.o $(filter-out %/main.o,$(CLI_OBJ)) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS)
 $(O)/tests/it/%: $(O)/tests/it/%.o $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS) -lcmocka
 $(O)/tests/bench/%: $(O)/tests/bench/%.o $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
