@@ -15,7 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 1 << 30 };
+enum { MAX_FILE = 1 << 30, MAX_STEPS = 1000000 };
+
+/* 2^60 ms, 36 million years: further away sums with offsets and ranges would overflow. */
+#define TIME_MAX_MS (INT64_C(1) << 60)
+
+static bool in_time(int64_t ms) { return ms >= -TIME_MAX_MS && ms <= TIME_MAX_MS; }
 
 /* A number, "NaN", "+Inf", "-Inf" or "stale"; false: no sample (null) or nonsense (*bad). */
 static bool case_value(const json_t *v, double *out, bool *bad)
@@ -45,15 +50,20 @@ static enum tsn_err load_series(struct tsn_memstore *store, const json_t *loads,
         struct tsn_labels *labels = tsn_labels_from_json(json_object_get(load, "series"));
         int64_t start = json_integer_value(json_object_get(load, "start"));
         int64_t step = json_integer_value(json_object_get(load, "step"));
-        bool bad = false;
+        int64_t at = start;
+        bool bad = false, timely = in_time(start) && in_time(step);
         double number;
 
-        json_array_foreach(json_object_get(load, "values"), n, value)
-            if (case_value(value, &number, &bad))
-                tsn_memstore_add(store, labels, start + (int64_t)n * step, number);
+        json_array_foreach(json_object_get(load, "values"), n, value) {
+            if (timely && case_value(value, &number, &bad))
+                tsn_memstore_add(store, labels, at, number);
+            timely = timely && in_time(at += step);
+        }
         tsn_labels_unref(labels);
         if (bad)
             return tsn_error_set(error, TSN_ERR_INVALID, "load %zu holds a value that is no number", i);
+        if (!timely)
+            return tsn_error_set(error, TSN_ERR_INVALID, "load %zu goes beyond %lld ms", i, (long long)TIME_MAX_MS);
     }
     return TSN_OK;
 }
@@ -120,7 +130,11 @@ static enum tsn_err evaluate(struct tsn_memstore *store, const char *expr, const
 
     if (!query)
         return tsn_error_set(error, TSN_ERR_INVALID, "%u:%u: parse error: %s", parse.line, parse.column, parse.message);
-    if (when->range && when->step_ms <= 0)
+    if (!in_time(when->at_ms) || !in_time(when->start_ms) || !in_time(when->end_ms))
+        err = tsn_error_set(error, TSN_ERR_INVALID, "a time is beyond %lld ms", (long long)TIME_MAX_MS);
+    else if (when->range && when->step_ms > 0 && (when->end_ms - when->start_ms) / when->step_ms >= MAX_STEPS)
+        err = tsn_error_set(error, TSN_ERR_LIMIT, "the range has more than %d steps", MAX_STEPS);
+    else if (when->range && when->step_ms <= 0)
         err = tsn_error_set(error, TSN_ERR_INVALID, "the step must be greater than 0");
     else if (when->naive)
         err = when->range ? tsn_eval_range(query, &storage, when->start_ms, when->end_ms, when->step_ms, NULL, result, error)

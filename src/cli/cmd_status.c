@@ -5,6 +5,7 @@
  * never matched, a rule that fails. Rates come from two readings.
  */
 #include "cli/cli.h"
+#include "cli/exposition.h"
 #include "tocsin/config.h"
 
 #include <curl/curl.h>
@@ -22,19 +23,7 @@ static const char about[] =
     "  tocsin status --watch\n"
     "  tocsin status --url http://10.0.0.7:8642 --output json\n";
 
-enum { MAX_BYTES = 32 << 20, MAX_LABELS = 4 };
-
-struct sample {
-    char *name;
-    char *labels[MAX_LABELS][2];
-    size_t label_count;
-    double value;
-};
-struct reading {
-    struct sample *items;
-    size_t len, cap;
-    int64_t at_ns;
-};
+enum { MAX_BYTES = 32 << 20 };
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -70,84 +59,16 @@ static bool fetch(const char *url, struct tsn_buf *body, struct tsn_error *error
     return false;
 }
 
-/* {a="b",c="d"} with the exposition's escapes. Returns what follows, NULL if malformed. */
-static char *parse_labels(char *at, struct sample *s)
-{
-    for (at++; *at && *at != '}';) {
-        char *name = at, *eq = strchr(at, '='), *to;
-
-        if (!eq || eq[1] != '"')
-            return NULL;
-        *eq = '\0';
-        to = at = eq + 2;
-        if (s->label_count < MAX_LABELS) {
-            s->labels[s->label_count][0] = name;
-            s->labels[s->label_count++][1] = at;
-        }
-        for (; *at && *at != '"'; at++) {
-            if (*at == '\\' && at[1])
-                at++;
-            *to++ = *at == 'n' && at[-1] == '\\' ? '\n' : *at;
-        }
-        if (!*at)
-            return NULL;
-        at++;
-        *to = '\0';
-        at += *at == ',';
-    }
-    return *at ? at + 1 : NULL;
-}
-
-static void parse(char *text, struct reading *out)
-{
-    for (char *line = text, *next; line && *line; line = next) {
-        struct sample s = { .name = line };
-        char *at = line + strcspn(line, "{ \n");
-
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
-        if (*line == '#')
-            continue;
-        if (*at == '{') {
-            *at = '\0';
-            at = parse_labels(at, &s);
-        } else if (*at) {
-            *at++ = '\0';
-        }
-        if (at && tsn_parse_double(at + strspn(at, " "), strlen(at + strspn(at, " ")), &s.value))
-            tsn_vec_push(out, s);
-    }
-}
-
-static const char *label(const struct sample *s, const char *name)
-{
-    for (size_t i = 0; i < s->label_count; i++)
-        if (strcmp(s->labels[i][0], name) == 0)
-            return s->labels[i][1];
-    return "";
-}
-
-static bool same_labels(const struct sample *a, const struct sample *b)
-{
-    if (a->label_count > b->label_count)
-        return false;
-    for (size_t i = 0; i < a->label_count; i++)
-        if (strcmp(label(b, a->labels[i][0]), a->labels[i][1]) != 0)
-            return false;
-    return true;
-}
-
 /* The value of `name` with the labels of `like` (and more, if it has more); NaN if there is none. */
-static double value_of(const struct reading *r, const char *name, const struct sample *like)
+static double value_of(const struct exposition *r, const char *name, const struct exposed *like)
 {
     for (size_t i = 0; i < r->len; i++)
-        if (strcmp(r->items[i].name, name) == 0 && (!like || same_labels(like, &r->items[i])))
+        if (strcmp(r->items[i].name, name) == 0 && (!like || exposed_same(like, &r->items[i])))
             return r->items[i].value;
     return NAN;
 }
 
-static const char *state_of(const struct reading *r, const struct sample *like)
+static const char *state_of(const struct exposition *r, const struct exposed *like)
 {
     return value_of(r, "tocsin_input_paused", like) == 1    ? "paused (ahead of the others)"
            : value_of(r, "tocsin_input_blocked", like) == 1 ? "BLOCKED"
@@ -171,19 +92,19 @@ static void time_text(char out[TSN_RFC3339_TEXT], double seconds)
         tsn_format_rfc3339(out, (int64_t)llround(seconds * 1000));
 }
 
-static void print_inputs(const struct reading *was, const struct reading *r)
+static void print_inputs(const struct exposition *was, const struct exposition *r)
 {
     double span_s = was ? (double)(r->at_ns - was->at_ns) / 1e9 : 0;
 
     printf("%-28s %9s %11s %10s %10s %8s %8s  %-24s %s\n", "INPUT", "EVENTS/S", "EVENTS", "LAG", "LAG S", "LATE", "DEAD", "WATERMARK", "STATE");
     for (size_t i = 0; i < r->len; i++) {
-        const struct sample *s = &r->items[i];
+        const struct exposed *s = &r->items[i];
         char name[300], watermark[TSN_RFC3339_TEXT], lag_s[32];
         double before = was ? value_of(was, "tocsin_input_events_total", s) : NAN;
 
         if (strcmp(s->name, "tocsin_input_events_total") != 0)
             continue;
-        snprintf(name, sizeof name, "%s/%s", label(s, "topic"), label(s, "partition"));
+        snprintf(name, sizeof name, "%s/%s", exposed_label(s, "topic"), exposed_label(s, "partition"));
         time_text(watermark, value_of(r, "tocsin_input_watermark_timestamp_seconds", s));
         figure(lag_s, value_of(r, "tocsin_input_lag_seconds", s), "%.1f");
         printf("%-28s %9.0f %11.0f %10.0f %10s %8.0f %8.0f  %-24s %s\n", name, isnan(before) || span_s <= 0 ? 0 : (s->value - before) / span_s,
@@ -192,32 +113,32 @@ static void print_inputs(const struct reading *was, const struct reading *r)
     }
 }
 
-static void print_rules(const struct reading *r)
+static void print_rules(const struct exposition *r)
 {
     printf("\n%-36s %8s %8s %8s %12s %8s  %s\n", "RULE", "SERIES", "PENDING", "FIRING", "EVALUATIONS", "FAILED", "LAST STEP");
     for (size_t i = 0; i < r->len; i++) {
-        const struct sample *s = &r->items[i];
+        const struct exposed *s = &r->items[i];
         char name[300], step[TSN_RFC3339_TEXT], pending[32], firing[32];
 
         if (strcmp(s->name, "tocsin_rule_evaluations_total") != 0)
             continue;
         figure(pending, value_of(r, "tocsin_rule_alerts_pending", s), "%.0f");
         figure(firing, value_of(r, "tocsin_rule_alerts_firing", s), "%.0f");
-        snprintf(name, sizeof name, "%s/%s", label(s, "group"), label(s, "rule"));
+        snprintf(name, sizeof name, "%s/%s", exposed_label(s, "group"), exposed_label(s, "rule"));
         time_text(step, value_of(r, "tocsin_rule_last_step_timestamp_seconds", s));
         printf("%-36s %8.0f %8s %8s %12.0f %8.0f  %s%s\n", name, value_of(r, "tocsin_rule_result_series", s), pending, firing, s->value, value_of(r, "tocsin_rule_evaluation_failures_total", s), step,
                value_of(r, "tocsin_rule_ever_matched", s) == 0 ? "  never matched" : "");
     }
 }
 
-static void print_stages(const struct reading *r)
+static void print_stages(const struct exposition *r)
 {
     char watermark[TSN_RFC3339_TEXT];
     bool any = false;
 
     for (size_t i = 0; i < r->len; i++)
         if (strcmp(r->items[i].name, "tocsin_stage_ready") == 0) {
-            printf("%s%s %s", any ? " · " : "\n", label(&r->items[i], "stage"), r->items[i].value ? "ready" : "NOT READY");
+            printf("%s%s %s", any ? " · " : "\n", exposed_label(&r->items[i], "stage"), r->items[i].value ? "ready" : "NOT READY");
             any = true;
         }
     time_text(watermark, value_of(r, "tocsin_detect_watermark_timestamp_seconds", NULL));
@@ -234,13 +155,13 @@ static void print_stages(const struct reading *r)
         printf("WARNING: Redis does not answer\n");
 }
 
-static void print_json(const struct reading *r)
+static void print_json(const struct exposition *r)
 {
     struct tsn_buf out = TSN_BUF_INIT;
 
     tsn_buf_putc(&out, '[');
     for (size_t i = 0; i < r->len; i++) {
-        const struct sample *s = &r->items[i];
+        const struct exposed *s = &r->items[i];
         char number[TSN_DOUBLE_TEXT];
 
         tsn_buf_puts(&out, i ? ",\n {\"name\":" : "\n {\"name\":");
@@ -281,7 +202,7 @@ static char *url_of(const char *given, const char *file)
 
 static int show(const char *url, bool watch, bool json)
 {
-    struct reading was = { 0 }, now = { 0 };
+    struct exposition was = { 0 }, now = { 0 };
     struct tsn_buf old = TSN_BUF_INIT;
     int code = TSN_EXIT_OK;
 
@@ -299,8 +220,8 @@ static int show(const char *url, bool watch, bool json)
             continue;
         }
         code = TSN_EXIT_OK;
-        now = (struct reading){ .at_ns = tsn_mono_now().ns };
-        parse(body.data, &now);
+        now = (struct exposition){ .at_ns = tsn_mono_now().ns };
+        exposition_parse(body.data, &now);
         if (json) {
             print_json(&now);
         } else if (round > 0) {

@@ -5,11 +5,15 @@
  *
  * t1 is the format. w: watermark, `-` for none. i: idle. c: idle clock, n: the reading of the shell's clock that it was
  * reckoned at, so that the clock goes on over a restart without a gap; both `-` unless idle. l: late so far.
+ * Times beyond TIME_MAX_MS either way are none of ours: sums of what is read here must not overflow.
  * Short, because brokers refuse metadata of more than 4096 bytes, and one line a person can read in kcat.
  */
 #include "ingest/ingest_int.h"
 
 #include <string.h>
+
+/* 1e15 ms, the year 33658: event times end in 9999, and an idle clock adds no more than the wall clock's run to them. */
+#define TIME_MAX_MS INT64_C(1000000000000000)
 
 static void put_time(struct tsn_buf *out, const char *key, int64_t ms)
 {
@@ -44,7 +48,7 @@ static bool take_number(const char **at, char key, int64_t *out)
         *out = TSN_TIME_NONE;
         return true;
     }
-    return tsn_parse_i64(text, len, out) && *out != TSN_TIME_NONE;
+    return tsn_parse_i64(text, len, out) && *out >= -TIME_MAX_MS && *out <= TIME_MAX_MS;
 }
 
 bool metadata_read(const char *text, struct part *part)

@@ -88,6 +88,17 @@ static enum tsn_err run(struct tsn_store *s, int script, const struct store_args
 
 /* ---- takeover ----------------------------------------------------------------------------- */
 
+/* Lua's numbers are doubles: beyond 2^53 a script could not count, and our sums stay far from overflow. */
+#define COUNT_MAX (INT64_C(1) << 53)
+
+static bool possible(const struct tsn_store *s)
+{
+    const struct tsn_respond_mark *m = &s->mark;
+
+    return m->generation > 0 && m->generation <= COUNT_MAX && s->trimmed >= 0 && m->cursor >= s->trimmed && m->cursor <= COUNT_MAX &&
+           m->position.alerts >= -1 && m->position.alerts <= COUNT_MAX && m->position.commands >= -1 && m->position.commands <= COUNT_MAX;
+}
+
 static enum tsn_err read_mark(struct tsn_store *s, const redisReply *reply, struct tsn_error *error)
 {
     struct tsn_respond_mark *m = &s->mark;
@@ -97,8 +108,7 @@ static enum tsn_err read_mark(struct tsn_store *s, const redisReply *reply, stru
         store_reply_i64(store_reply_at(reply, 4), &s->trimmed) &&
         store_reply_i64(store_reply_at(reply, 5), &m->position.alerts) &&
         store_reply_i64(store_reply_at(reply, 6), &m->position.commands) &&
-        store_reply_i64(store_reply_at(reply, 7), &m->position.clock_ms) && m->generation > 0 && s->trimmed >= 0 &&
-        m->cursor >= s->trimmed && m->position.alerts >= -1 && m->position.commands >= -1)
+        store_reply_i64(store_reply_at(reply, 7), &m->position.clock_ms) && possible(s))
         return TSN_OK;
     return tsn_error_set(error, TSN_ERR_NOT_FOUND, "Redis %s: what it says of itself cannot be", s->shown);
 }
@@ -279,7 +289,7 @@ enum tsn_err tsn_store_apply(struct tsn_store *s, const struct tsn_store_input *
     store_args_release(&args);
     if (err != TSN_OK)
         return err;
-    if (store_reply_i64(store_reply_at(reply, 1), &cursor) && cursor >= s->mark.cursor) {
+    if (store_reply_i64(store_reply_at(reply, 1), &cursor) && cursor >= s->mark.cursor && cursor <= COUNT_MAX) {
         s->mark.cursor = cursor;
         s->mark.position = input->after;
     } else {
