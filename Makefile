@@ -76,9 +76,13 @@ IT_BIN := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/it/it_*.c))
 BENCH_BIN := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/bench/bench_*.c))
 SIM_LIB_OBJ := $(call obj,$(wildcard tests/sim/lib_*.c))
 IT_LIB_OBJ := $(call obj,$(wildcard tests/it/lib_*.c))
+# The stages over a Kafka in memory (tests/tsan), for ThreadSanitizer: what is linked has none of src/kafka.
+TSAN_BIN := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/tsan/tsan_*.c))
+TSAN_LIB_OBJ := $(call obj,$(filter-out $(wildcard tests/tsan/tsan_*.c),$(wildcard tests/tsan/*.c)))
+TSAN_SHELL_OBJ := $(call obj,$(foreach d,app store registry http,$(wildcard src/$(d)/*.c)) src/cli/logs_input.c)
 BENCH_LIB_OBJ := $(call obj,$(wildcard tests/bench/lib_*.c))
 
-.PHONY: help all unit test-bins demo test sim soak bench check-conformance lint format fuzz install clean deps
+.PHONY: help all unit test-bins tsan-bins demo test sim soak bench check-conformance lint format fuzz install clean deps
 .SECONDARY:
 
 all: build/tocsin
@@ -148,9 +152,12 @@ $(O)/tests/fuzz/fuzz_shell_%: $(O)/tests/fuzz/fuzz_shell_%.o $(O)/tests/fuzz/dri
 	$(Q)$(CC) $(SAN) -o $@ $< $(O)/tests/fuzz/driver.o $(filter-out %/main.o,$(CLI_OBJ)) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS)
 $(O)/tests/it/%: $(O)/tests/it/%.o $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(IT_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS) -lcmocka
+$(O)/tests/tsan/%: $(O)/tests/tsan/%.o $(TSAN_LIB_OBJ) $(TSAN_SHELL_OBJ) $(CORE_LIB)
+	$(Q)$(CC) $(SAN) -o $@ $< $(TSAN_LIB_OBJ) $(TSAN_SHELL_OBJ) $(CORE_LIB) $(LDLIBS)
 $(O)/tests/bench/%: $(O)/tests/bench/%.o $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(BENCH_LIB_OBJ) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS) -lyajl
 
+tsan-bins: $(TSAN_BIN)
 test-bins: $(O)/tocsin $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(IT_BIN)
 bench-bins: $(BENCH_BIN)
 
@@ -161,6 +168,7 @@ unit:
 test: deps
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=$(TEST_SANITIZE) test-bins
 	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan tests/prop/prop_churn tests/bench/bench_parts)
+	$(Q)$(MAKE) -j$(JOBS) SANITIZE=thread tsan-bins
 	$(Q)tests/run.sh all
 
 demo: deps

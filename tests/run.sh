@@ -58,6 +58,10 @@ if [ "$what" = all ]; then
         run "sim/$n (sanitized)" $asan/sim/"$n" --seed 1 --seeds "${SIM_SEEDS:-60}"
         run "sim/$n" build/release/tests/sim/"$n" --seed 1 --seeds 1000
     done
+    for t in tests/tsan/tsan_*.c; do
+        n=$(basename "$t" .c)
+        run "tsan/$n" env TSAN_OPTIONS="halt_on_error=1 exitcode=66" build/tsan/tests/tsan/"$n"
+    done
     run bench/callgrind tests/bench/callgrind.py build/release/tests/bench/bench_parts
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
     # They start only if some test needs them.
