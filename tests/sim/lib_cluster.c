@@ -13,6 +13,7 @@ static const char *const broken_names[SIM_BROKEN_COUNT] = {
     [SIM_SPLIT_COMMIT] = "split-commit",
     [SIM_READ_ABORTED] = "read-aborted",
     [SIM_NO_COUNTERS] = "no-counters",
+    [SIM_NO_CHUNKS] = "no-chunks",
     [SIM_NO_NAMES] = "no-names",
     [SIM_OUTPUT_FIRST] = "output-first",
     [SIM_IDLE_WALL] = "idle-by-wall-clock",
@@ -189,16 +190,19 @@ enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transa
     return SIM_COMMITTED;
 }
 
-static void put_state(struct tsn_map *topic, const struct sim_pending_state *record)
+static void put_state(struct sim_cluster *c, int32_t p, const struct sim_pending_state *record)
 {
+    struct tsn_map *topic = &c->state[p];
     struct tsn_buf *old = tsn_map_del(topic, record->key, strlen(record->key)), *value;
 
     if (old) {
         tsn_buf_release(old);
         tsn_free(old);
     }
-    if (!record->value)
+    if (!record->value) {
+        c->chunks_dropped += strncmp(record->key, "chunk/", 6) == 0;
         return;
+    }
     value = tsn_calloc(1, sizeof *value);
     tsn_buf_append(value, record->value, record->value_len);
     tsn_map_put_str(topic, record->key, value);
@@ -213,7 +217,7 @@ void sim_state_settle(struct sim_cluster *c, int32_t p, int64_t now_ms)
            c->pending[p].records.items[done].visible_ms <= now_ms) {
         struct sim_pending_state *r = &c->pending[p].records.items[done++];
 
-        put_state(&c->state[p], r);
+        put_state(c, p, r);
         tsn_free(r->key);
         tsn_free(r->value);
     }
@@ -221,6 +225,16 @@ void sim_state_settle(struct sim_cluster *c, int32_t p, int64_t now_ms)
     if (done)
         memmove(c->pending[p].records.items, c->pending[p].records.items + done,
                 c->pending[p].records.len * sizeof *c->pending[p].records.items);
+}
+
+/* What a broken variant forgets to write. */
+static bool loses(enum sim_broken broken, const char *key)
+{
+    switch (broken) {
+    case SIM_NO_COUNTERS: return strncmp(key, "counter/", 8) == 0;
+    case SIM_NO_CHUNKS: return strncmp(key, "chunk/", 6) == 0;
+    default: return false;
+    }
 }
 
 void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts,
@@ -243,7 +257,7 @@ void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct ts
 
         if (state[i].value)
             r.value = tsn_memdup(state[i].value, state[i].value_len);
-        if (c->broken != SIM_NO_COUNTERS || strncmp(state[i].key, "counter/", 8) != 0) {
+        if (!loses(c->broken, r.key)) {
             tsn_vec_push(&c->pending[partition].records, r);
             continue;
         }

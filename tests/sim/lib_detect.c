@@ -14,11 +14,13 @@ struct tsn_detect *sim_detect_new(struct sim_world *s, int32_t partition)
                                           .partition_count = SIM_PARTITIONS,
                                           .warmup = true,
                                           .counter_ttl_ms = SIM_TTL_MS,
+                                          .long_ms = sim_long_ms(s),
+                                          .chunk_ms = sim_chunk_ms(s),
                                           .reuse_sums = s->cluster.broken == SIM_REUSE_SUM };
     struct tsn_detect *d = tsn_detect_new(&options);
 
-    for (int64_t i = 0; i < 2; i++)
-        tsn_detect_add_rule_set(d, i, sim_rules(s, (int)i));
+    for (int i = 0; i < sim_set_count(s); i++)
+        tsn_detect_add_rule_set(d, i, sim_rules(s, i));
     return d;
 }
 
@@ -81,6 +83,8 @@ void sim_owner_start(struct sim_world *s, int32_t p)
     o->generation = ++s->cluster.detect_generation[p];
     sim_state_settle(&s->cluster, p, s->now);
     waits = s->cluster.pending[p].records.len || s->cluster.pending[p].open_ms > s->now;
+    if (waits)
+        sim_note(s, s->cluster.pending[p].records.len ? SIM_E_MARKER_STATE : SIM_E_DETECT_TIMED_OUT);
     if (waits && s->cluster.broken != SIM_TAKE_STABLE)
         return;
     o->detect = sim_detect_new(s, p);
@@ -88,6 +92,7 @@ void sim_owner_start(struct sim_world *s, int32_t p)
     {
         const struct tsn_buf *value = e->value;
 
+        s->seen[SIM_E_CHUNK_TAKEN] += e->key_len > 6 && memcmp(tsn_map_entry_key(e), "chunk/", 6) == 0;
         if (tsn_detect_restore(o->detect, tsn_map_entry_key(e), e->key_len, value->data, value->len,
                                &error))
             sim_fail(s, "restore: %s", error.message);
@@ -122,6 +127,10 @@ static void owner_commit(struct sim_world *s, struct sim_owner *o, int32_t p)
         tsn_detect_output_release(&state);
         sim_texts_clear(&o->pending);
         fails = open || sim_trouble(s, SIM_F_CRASH, 50);
+        if (fails)
+            sim_note(s, open ? SIM_E_DETECT_DIES_INSIDE : SIM_E_DETECT_DIES_BEHIND);
+    } else {
+        sim_note(s, SIM_E_DETECT_DIES_BEFORE);
     }
     if (fails)
         sim_owner_start(s, p);
@@ -132,6 +141,8 @@ static void read_samples(struct sim_world *s, struct sim_owner *o, int32_t p)
     struct sim_log *log = &s->cluster.samples[p];
     size_t at = sim_log_find(log, o->next), end = sim_log_stable(log, s->now);
 
+    if (at == end && end < log->len && !log->items[end].aborted)
+        sim_note(s, SIM_E_MARKER_SAMPLES);
     for (int64_t n = 1 + sim_below(&s->random, 4); n && at < end; n--, at++) {
         if (!log->items[at].aborted || s->cluster.broken == SIM_READ_ABORTED)
             sim_detect_apply(s, o->detect, &log->items[at], &o->pending);
@@ -178,6 +189,7 @@ void sim_owner_haunt(struct sim_world *s, int32_t p)
                           state.state.items, state.state.len, ghost->next, &t);
         tsn_detect_output_release(&state);
     }
+    sim_note(s, SIM_E_DETECT_ZOMBIE);
     sim_owner_stop(ghost); /* refused, it gives up */
 }
 

@@ -161,6 +161,8 @@ static void check_drift(struct sim_world *s)
         greatest_ms = at_ms > greatest_ms ? at_ms : greatest_ms;
     }
     drift_ms = greatest_ms > least_ms ? greatest_ms - least_ms : 0;
+    if (drift_ms > 3600000)
+        sim_note(s, SIM_E_HOURS_APART);
     if (!s->all_known)
         s->all_known = s->turns;
     if (s->turns < s->all_known + IN_HAND_TURNS) /* until what was read before is committed */
@@ -175,8 +177,12 @@ static void feed(struct sim_world *s, struct sim_worker *w, int source)
 {
     bool again = sim_trouble(s, SIM_F_REPEAT, 12);
 
-    if (again && w->next[source] > 5)
+    if (again && w->next[source] > 5) {
+        sim_note(s, SIM_E_REPEATED);
         w->next[source] -= 1 + sim_below(&s->random, 5); /* delivered once more */
+    }
+    if (source == SIM_NEW_SOURCE)
+        sim_note(s, SIM_E_NEW_PARTITION_READ);
     for (int64_t n = 1 + sim_below(&s->random, 20); n && available(s, w, source); n--) {
         const struct sim_record *r = &s->cluster.inputs[source].items[w->next[source]];
         struct tsn_ingest_record record = { .input = sources[source].input,
@@ -212,6 +218,10 @@ static void look_idle(struct sim_world *s, struct sim_worker *w, int source)
     if (s->now - w->read_ms[source] < s->config.time.idle_timeout_ms)
         return;
     if (nothing)
+        sim_note(s, SIM_E_IDLE);
+    else if (!available(s, w, source))
+        sim_note(s, SIM_E_INPUT_OPEN);
+    if (nothing)
         tsn_ingest_idle(w->ingest, sources[source].input, sources[source].partition,
                         s->now + w->session_skew_ms);
     else
@@ -226,12 +236,17 @@ static void read_some(struct sim_world *s, struct sim_worker *w)
         source = (source + 1) % SIM_SOURCES;
     if (!w->holds[source])
         return;
+    if (source != w->last_source)
+        sim_note(s, SIM_E_INTERLEAVED);
+    w->last_source = source;
     if (source == s->starved && sim_below(&s->random, 12)) {
+        sim_note(s, SIM_E_STARVED);
         if (s->cluster.broken == SIM_IDLE_WALL)
             look_idle(s, w, source);
         return;
     }
     if (look_ahead(s, w, source)) {
+        sim_note(s, SIM_E_HELD);
         tsn_ingest_blocked(w->ingest, sources[source].input, sources[source].partition);
         return;
     }
@@ -265,11 +280,13 @@ static bool send_first(struct sim_world *s, int index, bool draining)
         t.late_ms[sim_below(&s->random, SIM_PARTITIONS)] = sim_below(&s->random, 5000);
     outcome = sim_commit_batch(&s->cluster, &t, w->queue[0]);
     if (outcome == SIM_FENCED) {
+        sim_note(s, SIM_E_INGEST_ZOMBIE);
         sim_worker_start(s, index);
         return false;
     }
     if (t.leave_open) { /* died inside the transaction, or fell asleep in it: the broker ends it,
                            and it is fenced */
+        sim_note(s, sleeps ? SIM_E_INGEST_TIMED_OUT : SIM_E_INGEST_DIES_INSIDE);
         if (sleeps) {
             sleep_a_while(s, w);
             s->cluster.producer[index] = -1;
@@ -278,13 +295,16 @@ static bool send_first(struct sim_world *s, int index, bool draining)
         }
         return false;
     }
-    if (outcome == SIM_ABORTED)
+    if (outcome == SIM_ABORTED) {
+        sim_note(s, SIM_E_INGEST_ABORTED);
         return true; /* the same bytes go out again */
+    }
     check_drift(s);
     tsn_closed_batch_free(&w->queue[0]);
     memmove(w->queue, w->queue + 1, --w->queue_len * sizeof(w->queue[0]));
     if (!sim_trouble(s, SIM_F_CRASH, 60))
         return true;
+    sim_note(s, SIM_E_INGEST_DIES_BEHIND);
     sim_worker_start(s, index); /* behind the commit, before it knew */
     return false;
 }
@@ -324,8 +344,12 @@ void sim_worker_act(struct sim_world *s, int index)
         return;
     if (w->generation != s->cluster.generation && sim_below(&s->random, 6) == 0)
         hear(s, index);
-    if (sim_trouble(s, SIM_F_CLOCK, 150))
+    if (sim_trouble(s, SIM_F_CLOCK, 150)) {
+        int64_t before_ms = w->skew_ms;
+
         w->skew_ms = sim_below(&s->random, 7200000) - 3600000;
+        sim_note(s, w->skew_ms > before_ms ? SIM_E_CLOCK_FORWARD : SIM_E_CLOCK_BACK);
+    }
     if (sim_trouble(s, SIM_F_ZOMBIE, 300))
         sleep_a_while(s, w);
     learn_rules(s, w);
@@ -393,6 +417,8 @@ static void change(struct sim_world *s, const int owner[SIM_SOURCES])
         missed[k] = s->now < w->wake_ms || w->generation != s->cluster.generation ||
                     sim_trouble(s, SIM_F_ZOMBIE, 3);
         if (affected && !missed[k])
+            sim_note(s, s->eager ? SIM_E_EAGER : SIM_E_COOPERATIVE);
+        if (affected && !missed[k])
             revoke(s, k, moved);
         missed[k] |= s->now < w->wake_ms; /* it fell asleep over it */
     }
@@ -421,6 +447,7 @@ void sim_grow(struct sim_world *s)
 
     for (int i = 0; i < SIM_SOURCES; i++)
         owner[i] = s->cluster.sources[i].owner;
+    sim_note(s, SIM_E_NEW_PARTITION);
     owner[SIM_NEW_SOURCE] = (int)sim_below(&s->random, s->worker_count);
     change(s, owner);
 }

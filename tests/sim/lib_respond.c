@@ -141,10 +141,12 @@ static int64_t mark_run(const struct sim_responder *r)
     return run;
 }
 
-static void rebuild(struct sim_responder *r)
+static void rebuild(struct sim_world *s)
 {
+    struct sim_responder *r = &s->responder;
     int64_t generation = r->store.present ? r->store.generation : 0;
 
+    sim_note(s, SIM_E_REDIS_REBUILT);
     store_clear(&r->store);
     r->store.present = true;
     r->store.run = ++r->runs;
@@ -154,7 +156,6 @@ static void rebuild(struct sim_responder *r)
         r->marked ? r->mark.position : (struct tsn_respond_position){ -1, -1, TSN_TIME_NONE };
     tsn_map_release(&r->store.incidents);
     map_copy(&r->store.incidents, &r->topic);
-    r->rebuilds++;
 }
 
 static bool behind(const struct sim_responder *r)
@@ -171,7 +172,7 @@ static void take_store(struct sim_world *s, struct sim_session *o)
     struct tsn_error error;
 
     if (behind(r) && (s->cluster.broken != SIM_BLIND_RESTORE || !r->store.present))
-        rebuild(r);
+        rebuild(s);
     r->store.generation++;
     tsn_respond_free(&o->core);
     o->core = tsn_respond_new(&s->policy, &options);
@@ -280,8 +281,12 @@ static enum verdict store_apply(struct sim_world *s, struct sim_session *o,
         return UNKNOWN;
     if (s->cluster.broken != SIM_FORGET_GENERATION &&
         (!r->store.present || r->store.run != o->run || r->store.generation != o->generation ||
-         r->store.cursor != o->cursor))
+         r->store.cursor != o->cursor)) {
+        sim_note(s, SIM_E_STORE_ZOMBIE);
         return REFUSED;
+    }
+    if (slow)
+        sim_note(s, arrives ? SIM_E_REDIS_SLOW : SIM_E_REDIS_LOST);
     if (slow && !arrives)
         return UNKNOWN;
     store_write(&r->store, effects, tsn_respond_position(o->core));
@@ -317,13 +322,16 @@ static void take_alert(struct sim_world *s, struct sim_session *o)
     tsn_respond_transition(o->core, (int64_t)at, t.step_ms, &t, &effects);
     tsn_transition_release(&t);
     if (sim_trouble(s, SIM_F_CRASH, 10)) { /* before the script */
+        sim_note(s, SIM_E_RESPOND_DIES_BEFORE);
         tsn_effects_release(&effects);
         new_owner(s, false);
         return;
     }
     settle(s, o, &effects);
-    if (sim_trouble(s, SIM_F_CRASH, 15)) /* behind it */
+    if (sim_trouble(s, SIM_F_CRASH, 15)) { /* behind it */
+        sim_note(s, SIM_E_RESPOND_DIES_STORED);
         new_owner(s, false);
+    }
 }
 
 /* The name that the alert's incident has, or will have: of a group, the first alert that fires
@@ -359,8 +367,10 @@ static void direct_path(struct sim_world *s, struct sim_session *o)
     if (!log->items[o->direct_next].aborted && decode(s, (size_t)o->direct_next, &t)) {
         const char *name = t.state == TSN_ALERT_FIRING ? direct_name(s, o, &t) : NULL;
 
-        if (name && tsn_respond_alert_severity(&s->policy, t.labels, false) <= 2)
+        if (name && tsn_respond_alert_severity(&s->policy, t.labels, false) <= 2) {
+            sim_note(s, SIM_E_DIRECT);
             tsn_map_put_str(&s->responder.told, name, (void *)1);
+        }
         tsn_transition_release(&t);
     }
     o->direct_next++;
@@ -403,6 +413,7 @@ static void publish(struct sim_world *s, struct sim_session *o)
     size_t count = store->outbox.len;
 
     if (o->epoch != r->epoch && s->cluster.broken != SIM_NO_FENCING) {
+        sim_note(s, SIM_E_RESPOND_ZOMBIE);
         o->alive = false; /* fenced: it leaves */
         return;
     }
@@ -419,6 +430,7 @@ static void publish(struct sim_world *s, struct sim_session *o)
     if (s->cluster.broken == SIM_MARK_FIRST)
         set_mark(r, store, store->trimmed + (int64_t)count, position);
     if (aborts) {
+        sim_note(s, dies ? SIM_E_RESPOND_DIES_INSIDE : SIM_E_RESPOND_ABORTED);
         if (dies)
             new_owner(s, false);
         return;
@@ -426,10 +438,12 @@ static void publish(struct sim_world *s, struct sim_session *o)
     for (size_t i = 0; i < count; i++)
         publish_entry(r, &store->outbox.items[i]);
     set_mark(r, store, store->trimmed + (int64_t)count, position);
-    if (dies) /* between commit and trim */
+    if (dies) { /* between commit and trim */
+        sim_note(s, SIM_E_RESPOND_DIES_TRIM);
         new_owner(s, false);
-    else
+    } else {
         store_trim(store, r->mark.cursor);
+    }
 }
 
 /* ---- turns --------------------------------------------------------------------------------- */
@@ -466,16 +480,21 @@ void sim_redis_act(struct sim_world *s)
 {
     struct sim_responder *r = &s->responder;
 
-    if (sim_trouble(s, SIM_F_REDIS, 8))
+    if (sim_trouble(s, SIM_F_REDIS, 8)) {
+        sim_note(s, SIM_E_REDIS_WIPED);
         store_clear(&r->store); /* FLUSHALL: connections stay */
+    }
     if (sim_trouble(s, SIM_F_REDIS, 8) && r->has_snapshot) {
+        sim_note(s, SIM_E_REDIS_ROLLED_BACK);
         store_copy(&r->store, &r->snapshot); /* restarted with an old dump */
         for (int i = 0; i < 2; i++)
             if (r->sessions[i].alive)
                 store_lost(s, &r->sessions[i]);
     }
-    if (sim_trouble(s, SIM_F_REDIS, 8))
+    if (sim_trouble(s, SIM_F_REDIS, 8)) {
+        sim_note(s, SIM_E_REDIS_AWAY);
         r->away_until_ms = s->now + sim_below(&s->random, 90000);
+    }
     if (sim_trouble(s, SIM_F_REDIS, 2)) {
         store_copy(&r->snapshot, &r->store);
         r->has_snapshot = r->store.present;

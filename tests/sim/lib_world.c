@@ -49,6 +49,7 @@ static void choose(struct sim_world *s)
     s->never_late = seed % 3 == 1;
     s->eager = seed % 2 == 0;
     s->worker_count = s->plan.workers ? s->plan.workers : workers;
+    sim_note(s, (enum sim_event)(SIM_E_WORKERS_1 + s->worker_count - 1));
     s->starved = (s->plan.faults & SIM_F_STARVE) && seed % 8 == 1 ? starved : -1;
     s->gap_ms = (s->plan.faults & SIM_F_GAP) && seed % 11 == 3 ? INT64_C(7200000) : 0;
     s->born_ms = (s->plan.faults & SIM_F_GROW) && seed % 5 < 2 && !s->gap_ms ? s->start_ms + born_ms
@@ -113,6 +114,12 @@ static int64_t reached(const struct sim_world *s)
     return least_ms;
 }
 
+static void worker_dies(struct sim_world *s, int index)
+{
+    sim_note(s, s->workers[index].queue_len ? SIM_E_INGEST_DIES_CLOSED : SIM_E_INGEST_DIES_IDLE);
+    sim_worker_start(s, index);
+}
+
 static void turn(struct sim_world *s)
 {
     int64_t what = sim_below(&s->random, 1000);
@@ -132,7 +139,7 @@ static void turn(struct sim_world *s)
     else if (what < 980)
         sim_redis_act(s);
     else if (what < 987 && sim_trouble(s, SIM_F_CRASH, 1))
-        sim_worker_start(s, (int)sim_below(&s->random, s->worker_count));
+        worker_dies(s, (int)sim_below(&s->random, s->worker_count));
     else if (what < 993 && sim_trouble(s, SIM_F_CRASH, 1))
         sim_owner_start(s, (int32_t)sim_below(&s->random, SIM_PARTITIONS));
     else if (sim_trouble(s, SIM_F_REBALANCE, 1))
@@ -175,6 +182,7 @@ void sim_check_incidents(struct sim_world *s)
     struct tsn_map paged;
     const struct sim_texts *got = &s->responder.published;
 
+    sim_note(s, SIM_E_INCIDENTS);
     tsn_map_init(&paged);
     sim_responder_calm(s, &calm, &paged);
     for (size_t i = 0; i < got->len || i < calm.len; i++)
@@ -233,6 +241,8 @@ static struct tsn_replay *replayed(struct sim_world *s)
     struct tsn_replay_options options = { .detect = { .partition_count = SIM_PARTITIONS,
                                                       .warmup = true,
                                                       .counter_ttl_ms = SIM_TTL_MS,
+                                                      .long_ms = sim_long_ms(s),
+                                                      .chunk_ms = sim_chunk_ms(s),
                                                       .reuse_sums =
                                                           s->cluster.broken == SIM_REUSE_SUM },
                                           .from_ms = 0,
@@ -242,8 +252,8 @@ static struct tsn_replay *replayed(struct sim_world *s)
     struct tsn_error error;
 
     for (int32_t p = 0; p < SIM_PARTITIONS; p++) {
-        for (int64_t i = 0; i < 2; i++)
-            tsn_replay_add_rule_set(r, p, i, sim_rules(s, (int)i));
+        for (int i = 0; i < sim_set_count(s); i++)
+            tsn_replay_add_rule_set(r, p, i, sim_rules(s, i));
         for (size_t i = 0; i < s->cluster.samples[p].len; i++) {
             const struct sim_record *in = &s->cluster.samples[p].items[i];
 
@@ -262,6 +272,7 @@ void sim_check_replay(struct sim_world *s)
     struct tsn_replay_result result;
     struct tsn_buf text = TSN_BUF_INIT;
 
+    sim_note(s, SIM_E_REPLAYED);
     tsn_replay_finish(r, &result);
     if (result.transition_count != count)
         sim_fail(s, "replay: %zu transitions, live %zu", result.transition_count, count);

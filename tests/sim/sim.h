@@ -71,6 +71,7 @@ enum sim_broken {
     SIM_SPLIT_COMMIT, /* INGEST: records first, offsets in another transaction */
     SIM_READ_ABORTED, /* DETECT reads what was aborted */
     SIM_NO_COUNTERS,  /* state loses totals of counters */
+    SIM_NO_CHUNKS,    /* state loses the past of long windows */
     SIM_NO_NAMES,     /* a takeover starts at the first sample, not where names were announced */
     SIM_OUTPUT_FIRST, /* DETECT: alerts first, offset and state in another transaction */
     SIM_IDLE_WALL,    /* idle: nothing was read for a while by the wall clock */
@@ -127,6 +128,7 @@ struct sim_cluster {
     int64_t detect_next[SIM_PARTITIONS], detect_generation[SIM_PARTITIONS];
     int64_t producer[SIM_MAX_WORKERS]; /* the incarnation that may commit for a slot */
     int64_t generation;                /* of INGEST's group: each rebalance raises it */
+    size_t chunks_dropped;             /* from state */
     enum sim_broken broken;
 };
 

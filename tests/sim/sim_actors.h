@@ -5,8 +5,12 @@
 #include <stdio.h>
 
 #include "sim.h"
+#include "sim_clauses.h"
 #include "tocsin/respond_record.h"
 
+#define SIM_START_MS INT64_C(1700000040000) /* a whole multiple of a minute */
+
+enum { SIM_ALL_OCCUR = 60 }; /* seeds from which on all of the clause table must have happened */
 enum { SIM_QUEUE = 3, SIM_TTL_MS = 100000, SIM_ALIGN_MS = 60000, SIM_GRACE_MS = 20000 };
 
 /* What makes a run: the seed, and what the shrinker took away. */
@@ -31,6 +35,7 @@ struct sim_worker {
     struct tsn_closed_batch *queue[SIM_QUEUE];
     size_t queue_len;
     bool knows_second;
+    int last_source;
     int64_t wake_ms; /* it sleeps until then */
     int64_t skew_ms; /* of its wall clock */
     int64_t
@@ -81,7 +86,6 @@ struct sim_responder {
     struct tsn_map topic; /* respond: id → struct tsn_buf */
     struct tsn_map told;  /* direct path: incident ids */
     struct sim_texts published;
-    size_t rebuilds;
 };
 
 struct sim_world {
@@ -106,6 +110,7 @@ struct sim_world {
     int64_t all_known, drift_ms; /* turn when all metric partitions had a watermark; how far they
                                     were apart then */
     size_t takeovers;
+    size_t seen[SIM_E_COUNT];
     char failure[400]; /* "" while all is well */
 };
 
@@ -114,8 +119,28 @@ void sim_world_open(struct sim_world *s, const struct sim_plan *plan, int64_t st
 void sim_world_close(struct sim_world *s);
 /* Until event time is well behind end_ms everywhere and all alerts are there. */
 void sim_run(struct sim_world *s, int64_t end_ms);
+/* What the events say must come out; `sink` hears of every event. Then: alerts by the law and by the reference, counts. */
+struct sim_checks;
+struct sim_checks *sim_checks_new(struct sim_sink *sink);
+void sim_checks_free(struct sim_checks **checks);
+void sim_check_detect(struct sim_world *s, struct sim_checks *checks);
 void sim_check_replay(struct sim_world *s);
 void sim_check_incidents(struct sim_world *s);
+
+/* Something of the clause table happened. */
+static inline void sim_note(struct sim_world *s, enum sim_event event)
+{
+    s->seen[event]++;
+}
+
+struct sim_totals {
+    size_t alerts, incidents, takeovers, batches, direct;
+    size_t seen[SIM_E_COUNT];
+};
+void sim_totals_add(struct sim_totals *totals, const struct sim_world *s);
+void sim_totals_merge(struct sim_totals *totals, const struct sim_totals *other);
+/* Prints the clause table with its counts. Returns the rows that never happened, if all `must`. */
+int sim_totals_print(const struct sim_totals *totals, bool must);
 
 /* The first one stays; the run goes on to its end. */
 void sim_fail(struct sim_world *s, const char *fmt, ...) TSN_PRINTF(2, 3);
@@ -124,6 +149,21 @@ void sim_fail(struct sim_world *s, const char *fmt, ...) TSN_PRINTF(2, 3);
 bool sim_trouble(struct sim_world *s, enum sim_fault kind, int64_t one_in);
 /* A fresh copy of rule set 0 or 1. */
 struct tsn_rule_set *sim_rules(struct sim_world *s, int which);
+/* With a gap of hours in the story a window is long from an hour on, as ever; else from six minutes on, so that the past of long
+ * windows lies in state as chunks in every run. */
+static inline int64_t sim_long_ms(const struct sim_world *s)
+{
+    return s->gap_ms ? 0 : 330000;
+}
+static inline int64_t sim_chunk_ms(const struct sim_world *s)
+{
+    return s->gap_ms ? 0 : 60000;
+}
+/* Sets in topic `rules`. */
+static inline int sim_set_count(const struct sim_world *s)
+{
+    return s->switch_ms == INT64_MAX ? 1 : 2;
+}
 
 void sim_worker_start(struct sim_world *s, int index);
 void sim_worker_stop(struct sim_worker *w);

@@ -18,297 +18,47 @@
  * away as long as it still fails, and the least run is printed as a command.
  *
  * Usage: sim_spine [--seed N] [--seeds N] [--broken NAME] [--faults MASK] [--length S] [--workers
- * N] [--calm-after TURNS]. Without --broken each broken variant is tried too: it counts as a failed
- * test if no seed notices it.
+ * N] [--calm-after TURNS] [--jobs N]. Without --broken each broken variant is tried too: it counts as a failed
+ * test if no seed notices it. From SIM_ALL_OCCUR seeds on it is a failed test, too, if something in the clause table
+ * (lib_cover.c) did not happen. Seeds are dealt to as many processes as there are cores.
  */
-#include "../detect_world.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "sim_actors.h"
 
-#undef T0
+enum { BROKEN_SEEDS = 60, LENGTH_S = 600, MINUTE_MS = 60000, LAST_TROUBLE = 8192 };
 
-enum { BROKEN_SEEDS = 60, SETTLE_MS = 30000, LENGTH_S = 600, MINUTE_MS = 60000, LAST_TROUBLE = 8192 };
-
-static const int64_t start_ms = INT64_C(1700000040000); /* a whole multiple of a minute */
-
-static const char *const rules[2] = {
-    "groups:\n"
-    "- {name: errors, interval: 15s, rules: [\n"
-    "   {record: 'svc:errors:rate1m', expr: 'sum by (service) (rate(errors_total[1m]))'},\n"
-    "   {alert: ErrorRate, expr: 'svc:errors:rate1m > 0.15', for: 30s, labels: {severity: "
-    "critical}}]}\n"
-    "- {name: gauges, interval: 30s, rules: [\n"
-    "   {alert: Hot, expr: 'avg by (service) (avg_over_time(temperature[2m])) > 80', "
-    "keep_firing_for: 1m,\n"
-    "    labels: {severity: warning}}, {alert: Busy, expr: 'rate(requests_total[2m]) > 1.7'},\n"
-    "   {alert: Queue, expr: 'avg_over_time(queue[3m]) > 60'}, {alert: Flood, expr: "
-    "'sum_over_time(queue[3m]) > 1e10'},\n"
-    "   {alert: Total, expr: 'errors_total > 10'}]}\n"
-    "- {name: logs, interval: 15s, rules: [\n"
-    "   {alert: Logs, expr: 'sum by (service) (increase(log_messages_total{level=\"ERROR\"}[1m])) "
-    "> 12'}]}\n"
-    "- {name: all, interval: 15s, rules: [{alert: Sum, expr: 'sum(rate(errors_total[1m])) > 0.3', "
-    "for: 15s},\n"
-    "   {alert: Dead, expr: 'absent(up{service=\"vault\"})', for: 1m, labels: {severity: critical, "
-    "service: vault}}]}\n",
-    "groups:\n"
-    "- {name: errors, interval: 15s, rules: [\n"
-    "   {record: 'svc:errors:rate1m', expr: 'sum by (service) (rate(errors_total[1m]))'},\n"
-    "   {alert: ErrorRate, expr: 'svc:errors:rate1m > 0.1', for: 15s, labels: {severity: "
-    "critical}},\n"
-    "   {alert: Slow, expr: 'avg_over_time(svc:errors:rate1m[3m]) > 0.1'}]}\n"
-    "- {name: gauges, interval: 15s, rules: [{alert: Hot, expr: 'avg by (service) (temperature) > "
-    "80'}]}\n"
-    "- {name: all, interval: 15s, rules: [{alert: Sum, expr: 'sum(rate(errors_total[3m])) > 0.3', "
-    "for: 15s},\n"
-    "   {alert: Many, expr: 'count(ALERTS{alertname=\"Hot\",alertstate=\"firing\"}) > 1'}]}\n",
-};
-
-struct tsn_rule_set *sim_rules(struct sim_world *s, int which)
-{
-    TSN_UNUSED(s);
-    return world_rules(rules[which]);
-}
-
-/* ---- a run -------------------------------------------------------------------------------- */
-
-static void sink_point(void *arg, const char *series, int64_t ts_ms, double value)
-{
-    ref_point(arg, series, ts_ms, value);
-}
-
-static void sink_delta(void *arg, const char *series, int64_t ts_ms, double value)
-{
-    ref_delta(arg, series, ts_ms, value);
-}
-
-/* ---- comparisons -------------------------------------------------------------------------- */
-
-static void check_law(struct sim_world *s, int32_t p)
-{
-    struct tsn_detect *d = sim_detect_new(s, p);
-    struct sim_texts want = { 0 };
-    struct tsn_detect_stats stats;
-    size_t n = 0;
-
-    for (size_t i = 0; i < s->cluster.samples[p].len; i++)
-        if (!s->cluster.samples[p].items[i].aborted)
-            sim_detect_apply(s, d, &s->cluster.samples[p].items[i], &want);
-    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
-        const struct sim_record *r = &s->cluster.alerts.items[i];
-
-        if (r->timestamp_ms != p || r->aborted)
-            continue;
-        if (n >= want.len || want.items[n].len != r->len ||
-            memcmp(want.items[n].data, r->bytes, r->len) != 0)
-            sim_fail(s, "law: samples/%d, transition %zu: %.*s; undisturbed: %s", p, n, (int)r->len,
-                     r->bytes, n < want.len ? tsn_buf_str(&want.items[n]) : "none");
-        n++;
-    }
-    if (n < want.len)
-        sim_fail(s, "law: samples/%d: %zu transitions, undisturbed %zu", p, n, want.len);
-    tsn_detect_get_stats(d, &stats);
-    s->limit_ms = stats.watermark_ms < s->limit_ms ? stats.watermark_ms : s->limit_ms;
-    if ((s->never_late && (stats.late_moved || stats.late_dropped)) || stats.unknown_refs)
-        sim_fail(s, "samples/%d: %llu deltas and %llu points late, %llu names unknown", p,
-                 (unsigned long long)stats.late_moved, (unsigned long long)stats.late_dropped,
-                 (unsigned long long)stats.unknown_refs);
-    memset(&stats, 0, sizeof stats);
-    if (s->owners[p].detect)
-        tsn_detect_get_stats(s->owners[p].detect, &stats);
-    if (stats.unknown_refs || stats.refill_mismatches)
-        sim_fail(
-            s,
-            "samples/%d, last owner: %llu names unknown, %llu refills that missed the checkpoint",
-            p, (unsigned long long)stats.unknown_refs, (unsigned long long)stats.refill_mismatches);
-    sim_texts_clear(&want);
-    tsn_detect_free(&d);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Lines with a step in [from_s, to_s], sorted: units step at their own pace. */
-static void settle(struct tsn_buf *text, int64_t from_s, int64_t to_s)
-{
-    TSN_VEC(char *) lines = { 0 };
-    struct tsn_buf sorted = TSN_BUF_INIT;
-    char *all = tsn_buf_take(text, NULL), *rest = all, *line;
-
-    while (rest && (line = strsep(&rest, "\n")) != NULL) {
-        int64_t step_s = *line ? strtoll(line, NULL, 10) : INT64_MIN;
-
-        if (step_s >= from_s && step_s <= to_s)
-            tsn_vec_push(&lines, line);
-    }
-    if (lines.len)
-        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
-    for (size_t i = 0; i < lines.len; i++)
-        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
-    tsn_vec_release(&lines);
-    tsn_free(all);
-    *text = sorted;
-}
-
-static void first_difference(struct sim_world *s, const char *got, const char *want)
-{
-    while (*got && *got == *want)
-        got++, want++;
-    sim_fail(s, "reference: alerts go on \"%.150s\", reference \"%.150s\"", got, want);
-}
-
-static void check_reference(struct sim_world *s, struct reference *ref)
-{
-    struct tsn_buf lines = TSN_BUF_INIT;
-    int64_t limit_ms = s->limit_ms;
-
-    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
-        struct tsn_transition t;
-        struct tsn_error error;
-
-        if (s->cluster.alerts.items[i].aborted)
-            continue;
-        if (tsn_codec_transition_decode(s->cluster.alerts.items[i].bytes,
-                                        s->cluster.alerts.items[i].len, TSN_FORM_JSON, &t,
-                                        &error)) {
-            sim_fail(s, "an alert does not decode: %s", error.message);
-            break;
-        }
-        put_line(&lines, t.step_ms, t.rule, t.was, t.state, t.labels, t.annotations, t.value,
-                 t.active_at_ms);
-        tsn_transition_release(&t);
-    }
-    reference_run(ref, s->sets[0], start_ms, limit_ms);
-    settle(&lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
-    settle(&ref->lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
-    if (strcmp(tsn_buf_str(&lines), tsn_buf_str(&ref->lines)) != 0)
-        first_difference(s, tsn_buf_str(&lines), tsn_buf_str(&ref->lines));
-    if (!lines.len)
-        sim_fail(s, "nothing fired: the seed proves nothing");
-    tsn_buf_release(&lines);
-}
-
-struct name_key {
-    int64_t writer;
-    uint32_t ref, zero;
-};
-
-static void sim_name(struct sim_world *s, const struct tsn_batch *b,
-                     const struct tsn_batch_series *series)
-{
-    struct name_key key = { b->writer, series->ref, 0 };
-
-    tsn_free(tsn_map_put(&s->names, &key, sizeof key,
-                         tsn_memdup(&series->labels->id, sizeof series->labels->id)));
-}
-
-static const struct tsn_u128 *sim_named(const struct sim_world *s, const struct tsn_batch *b,
-                                        uint32_t ref)
-{
-    struct name_key key = { b->writer, ref, 0 };
-
-    return tsn_map_get(&s->names, &key, sizeof key);
-}
-
-/* Adds up what one partition of samples counted: label id → tsn_fixed *. */
-static void add_up(struct sim_world *s, int32_t p, struct tsn_map *sums)
-{
-    for (size_t i = 0; i < s->cluster.samples[p].len; i++) {
-        const struct sim_record *r = &s->cluster.samples[p].items[i];
-        struct tsn_batch batch;
-        struct tsn_error error;
-
-        if (r->aborted || tsn_codec_batch_decode(r->bytes, r->len, &batch, &error))
-            continue;
-        for (size_t n = 0; n < batch.series_count; n++)
-            sim_name(s, &batch, &batch.series[n]);
-        for (size_t n = 0; n < batch.delta_count; n++) {
-            const struct tsn_u128 *id = sim_named(s, &batch, batch.deltas[n].ref);
-            void **slot = id ? tsn_map_upsert(sums, id, sizeof *id, NULL) : NULL;
-
-            if (!slot)
-                sim_fail(s, "counts: samples/%d offset %lld: a series without a name", p,
-                         (long long)r->offset);
-            if (!slot)
-                continue;
-            if (!*slot)
-                *slot = tsn_calloc(1, sizeof(tsn_fixed));
-            (void)tsn_fixed_add(*slot, batch.deltas[n].delta);
-        }
-        tsn_batch_release(&batch);
-    }
-}
-
-static void check_counts(struct sim_world *s, const struct reference *ref)
-{
-    for (int32_t p = 0; p < SIM_PARTITIONS; p++) {
-        struct tsn_map sums;
-
-        tsn_map_init(&sums);
-        add_up(s, p, &sums);
-        for (size_t i = 0; i < ref->counters.len; i++) {
-            const struct ref_counter *c = &ref->counters.items[i];
-            const tsn_fixed *got = tsn_map_get(&sums, &c->labels->id, sizeof c->labels->id);
-            tsn_fixed want = 0;
-
-            for (size_t k = 0; k < c->panes.len; k++)
-                (void)tsn_fixed_add(&want, c->panes.items[k].delta);
-            if (got && *got != want)
-                sim_fail(s, "counts: samples/%d: %s counted %.17g, events %.17g", p,
-                         tsn_labels_get(c->labels, "__name__"), tsn_fixed_to_double(*got),
-                         tsn_fixed_to_double(want));
-        }
-        tsn_map_foreach(&sums, e) tsn_free(e->value);
-        tsn_map_release(&sums);
-        tsn_map_foreach(&s->names, e) tsn_free(e->value);
-        tsn_map_clear(&s->names);
-    }
-    tsn_map_release(&s->names);
-}
-
-struct totals {
-    size_t alerts, incidents, takeovers, batches, rebuilds, direct;
-};
-
-/* True if every comparison held; else *failure (of 400 bytes) says which did not. */
-static bool one_run(const struct sim_plan *plan, enum sim_broken broken, struct totals *totals,
-                    char *failure)
+/* True if every comparison held; else *failure (of 400 bytes) says which did not. Adds what happened to *totals. */
+static bool one_run(const struct sim_plan *plan, enum sim_broken broken, struct sim_totals *totals, char *failure)
 {
     struct sim_world *s = tsn_alloc(sizeof *s);
-    struct reference ref;
-    struct sim_sink sink = { sink_point, sink_delta, &ref };
-    struct sim_story story = { plan->seed, start_ms + 1, plan->length_s,
-                               0,          INT64_MAX,    (plan->faults & SIM_F_OPEN) != 0 };
+    struct sim_sink sink;
+    struct sim_story story = { plan->seed, SIM_START_MS + 1, plan->length_s,
+                               0,          INT64_MAX,        (plan->faults & SIM_F_OPEN) != 0 };
+    struct sim_checks *checks = sim_checks_new(&sink);
     int64_t end_ms;
 
-    reference_init(&ref, SIM_TTL_MS);
-    sim_world_open(s, plan, start_ms, broken);
+    sim_world_open(s, plan, SIM_START_MS, broken);
     story.gap_ms = s->gap_ms;
     if (s->born_ms != INT64_MAX) /* producers hear of a partition later than the consumers do */
-        story.born_s = (s->born_ms - start_ms + 2 * MINUTE_MS) / 1000;
+        story.born_s = (s->born_ms - SIM_START_MS + 2 * MINUTE_MS) / 1000;
     end_ms = sim_produce(&s->cluster, &story, &sink);
     sim_run(s, end_ms);
-    for (int p = 0; p < SIM_PARTITIONS && !s->failure[0]; p++)
-        check_law(s, p);
-    if (!s->failure[0] && s->switch_ms == INT64_MAX)
-        check_counts(s, &ref);
-    if (!s->failure[0] && s->never_late)
-        check_reference(s, &ref);
+    sim_check_detect(s, checks);
     if (!s->failure[0])
         sim_check_replay(s);
     if (!s->failure[0])
         sim_responder_finish(s);
     if (!s->failure[0])
         sim_check_incidents(s);
-    totals->alerts += s->cluster.alerts.len;
-    totals->incidents += s->responder.published.len;
-    totals->takeovers += s->takeovers;
-    totals->batches += s->cluster.samples[0].len;
-    totals->rebuilds += s->responder.rebuilds;
-    totals->direct += s->responder.told.count;
+    sim_totals_add(totals, s);
     memcpy(failure, s->failure, sizeof s->failure);
-    reference_release(&ref);
+    sim_checks_free(&checks);
     sim_world_close(s);
     tsn_free(s);
     return !failure[0];
@@ -318,7 +68,7 @@ static bool one_run(const struct sim_plan *plan, enum sim_broken broken, struct 
 
 static bool still_fails(const struct sim_plan *plan, enum sim_broken broken, char *failure)
 {
-    struct totals ignored = { 0 };
+    struct sim_totals ignored = { 0 };
     char text[400] = "";
 
     if (one_run(plan, broken, &ignored, text))
@@ -376,11 +126,11 @@ static void print_command(const struct sim_plan *plan, enum sim_broken broken)
     printf(" )\n");
 }
 
-/* ---- main --------------------------------------------------------------------------------- */
+/* ---- broken variants ---------------------------------------------------------------------- */
 
 static bool variant_is_noticed(const struct sim_plan *first, enum sim_broken broken)
 {
-    struct totals totals = { 0 };
+    struct sim_totals totals = { 0 };
     struct sim_plan plan = *first;
     char failure[400] = "";
 
@@ -409,44 +159,146 @@ static bool shrinking_works(const struct sim_plan *first)
     return still_fails(&plan, SIM_SPLIT_COMMIT, failure) && __builtin_popcount(plan.faults) <= SIM_F_KINDS / 2;
 }
 
-static int run_sound(const struct sim_plan *first, uint64_t seeds)
+static void report_seed(const struct sim_plan *plan, char *failure)
 {
-    struct totals totals = { 0 };
-    struct sim_plan plan = *first;
-    int failed = 0;
+    struct sim_plan least = *plan;
 
-    for (uint64_t n = 0; n < seeds && failed < 5; n++, plan.seed++) {
-        struct sim_plan least = plan;
-        char failure[400] = "";
-
-        if (one_run(&plan, SIM_SOUND, &totals, failure))
-            continue;
-        failed++;
-        printf("seed %llu: %s\n  again: make sim SEED=%llu SEEDS=1\n",
-               (unsigned long long)plan.seed, failure, (unsigned long long)plan.seed);
-        shrink(&least, SIM_SOUND, failure);
-        printf("  shrunk: %s\n", failure);
-        print_command(&least, SIM_SOUND);
-        fflush(stdout);
-    }
-    printf("%llu seeds: %zu batches, %zu takeovers, %zu alert transitions, %zu incident events, "
-           "%zu rebuilds of Redis, %zu direct pages\n",
-           (unsigned long long)seeds, totals.batches, totals.takeovers, totals.alerts,
-           totals.incidents, totals.rebuilds, totals.direct);
-    return failed;
+    printf("seed %llu: %s\n  again: make sim SEED=%llu SEEDS=1\n", (unsigned long long)plan->seed, failure,
+           (unsigned long long)plan->seed);
+    shrink(&least, SIM_SOUND, failure);
+    printf("  shrunk: %s\n", failure);
+    print_command(&least, SIM_SOUND);
+    fflush(stdout);
 }
 
-static const char *take_options(int argc, char **argv, struct sim_plan *plan, uint64_t *seeds)
+/* ---- the work, dealt to as many processes as there are cores ------------------------------- */
+
+enum { MAX_JOBS = 16, ENOUGH_FAILURES = 5 };
+
+struct request {
+    struct sim_plan plan;
+    uint64_t seeds;
+    const char *only; /* this broken variant alone */
+    int jobs;
+};
+/* In memory that the processes share: each writes its own totals. */
+struct shared {
+    atomic_uint_fast64_t next; /* task: a seed, then a broken variant, then the shrinker's test */
+    atomic_int passed, failed;
+    struct sim_totals totals[MAX_JOBS];
+};
+
+static bool wanted(const struct request *q, uint64_t broken)
 {
-    const char *only = NULL;
+    return q->only ? strcmp(q->only, sim_broken_name((enum sim_broken)broken)) == 0 : q->seeds >= 20;
+}
+
+static bool run_task(const struct request *q, uint64_t task, struct sim_totals *totals)
+{
+    uint64_t seeds = q->only ? 0 : q->seeds;
+    struct sim_plan plan = q->plan;
+    char failure[400] = "";
+
+    if (task >= seeds + SIM_BROKEN_COUNT - 1)
+        return shrinking_works(&plan);
+    if (task >= seeds)
+        return variant_is_noticed(&plan, (enum sim_broken)(task - seeds + 1));
+    plan.seed += task;
+    if (one_run(&plan, SIM_SOUND, totals, failure))
+        return true;
+    report_seed(&plan, failure);
+    return false;
+}
+
+static void work(const struct request *q, struct shared *shared, int job)
+{
+    uint64_t seeds = q->only ? 0 : q->seeds, variants = seeds + SIM_BROKEN_COUNT - 1, task;
+
+    while ((task = atomic_fetch_add(&shared->next, 1)) <= variants) {
+        if (task < seeds && atomic_load(&shared->failed) >= ENOUGH_FAILURES)
+            continue;
+        if ((task >= seeds && task < variants && !wanted(q, task - seeds + 1)) ||
+            (task == variants && (q->only || q->seeds < 20)))
+            continue;
+        if (run_task(q, task, &shared->totals[job]))
+            atomic_fetch_add(&shared->passed, 1);
+        else
+            atomic_fetch_add(&shared->failed, 1);
+    }
+}
+
+static void copy_out(FILE *from)
+{
+    char bytes[4096];
+    size_t n;
+
+    rewind(from);
+    while ((n = fread(bytes, 1, sizeof bytes, from)) > 0)
+        fwrite(bytes, 1, n, stdout);
+    fclose(from);
+}
+
+/* Each process says what it found into a file of its own: lines of two do not mix. */
+static void deal(const struct request *q, struct shared *shared)
+{
+    FILE *said[MAX_JOBS];
+    pid_t pids[MAX_JOBS];
+
+    fflush(stdout);
+    for (int job = 0; job < q->jobs; job++) {
+        said[job] = tmpfile();
+        pids[job] = said[job] ? fork() : -1;
+        if (pids[job] < 0) {
+            perror("sim_spine");
+            exit(1);
+        }
+        if (pids[job])
+            continue;
+        dup2(fileno(said[job]), STDOUT_FILENO);
+        work(q, shared, job);
+        exit(0); /* not _exit: the leak checker has its say */
+    }
+    for (int job = 0; job < q->jobs; job++) {
+        int status = 0;
+
+        waitpid(pids[job], &status, 0);
+        copy_out(said[job]);
+        if (status) {
+            printf("a process of the simulator ended with status %#x\n", (unsigned)status);
+            atomic_fetch_add(&shared->failed, 1);
+        }
+    }
+}
+
+static int summary(const struct request *q, struct shared *shared)
+{
+    struct sim_totals all = { 0 };
+    int missing = 0;
+
+    for (int job = 0; job < q->jobs; job++)
+        sim_totals_merge(&all, &shared->totals[job]);
+    if (!q->only) {
+        printf("%llu seeds: %zu batches, %zu takeovers, %zu alert transitions, %zu incident events, %zu direct pages\n",
+               (unsigned long long)q->seeds, all.batches, all.takeovers, all.alerts, all.incidents, all.direct);
+        missing = sim_totals_print(&all, q->seeds >= SIM_ALL_OCCUR && q->plan.faults == SIM_F_ALL);
+    }
+    printf("%d passed, %d failed\n", atomic_load(&shared->passed), atomic_load(&shared->failed) + missing);
+    return atomic_load(&shared->failed) + missing > 0;
+}
+
+/* ---- main --------------------------------------------------------------------------------- */
+
+static void take_options(int argc, char **argv, struct request *q)
+{
+    struct sim_plan *plan = &q->plan;
 
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--seed") == 0)
             plan->seed = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0)
-            *seeds = strtoull(argv[i + 1], NULL, 10);
+            q->seeds = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--broken") == 0)
-            only = argv[i + 1];
+            q->only = argv[i + 1];
         else if (strcmp(argv[i], "--faults") == 0)
             plan->faults = (unsigned)strtoul(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--length") == 0)
@@ -455,37 +307,24 @@ static const char *take_options(int argc, char **argv, struct sim_plan *plan, ui
             plan->workers = (int)strtol(argv[i + 1], NULL, 10) % (SIM_MAX_WORKERS + 1);
         else if (strcmp(argv[i], "--calm-after") == 0)
             plan->calm_after = strtoll(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--jobs") == 0)
+            q->jobs = (int)strtol(argv[i + 1], NULL, 10);
     }
-    return only;
+    q->jobs = q->jobs < 1 ? 1 : q->jobs > MAX_JOBS ? MAX_JOBS : q->jobs;
 }
 
 int main(int argc, char **argv)
 {
-    struct sim_plan plan = {
-        .seed = 1, .faults = SIM_F_ALL, .length_s = LENGTH_S, .calm_after = INT64_MAX
-    };
-    uint64_t seeds = 100, passed = 0;
-    const char *only = take_options(argc, argv, &plan, &seeds);
-    int failed = 0;
+    struct request q = { .plan = { .seed = 1, .faults = SIM_F_ALL, .length_s = LENGTH_S, .calm_after = INT64_MAX },
+                         .seeds = 100,
+                         .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN) };
+    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (!only) {
-        failed = run_sound(&plan, seeds);
-        passed = seeds - (uint64_t)failed;
+    if (shared == MAP_FAILED) {
+        perror("sim_spine");
+        return 1;
     }
-    for (int b = 1; b < SIM_BROKEN_COUNT; b++) {
-        if (only ? strcmp(only, sim_broken_name((enum sim_broken)b)) != 0 : seeds < 20)
-            continue;
-        if (variant_is_noticed(&plan, (enum sim_broken)b))
-            passed++;
-        else
-            failed++;
-    }
-    if (!only && seeds >= 20) {
-        if (shrinking_works(&plan))
-            passed++;
-        else
-            failed++;
-    }
-    printf("%llu passed, %d failed\n", (unsigned long long)passed, failed);
-    return failed > 0;
+    take_options(argc, argv, &q);
+    deal(&q, shared);
+    return summary(&q, shared);
 }

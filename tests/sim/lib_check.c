@@ -1,0 +1,306 @@
+/*
+ * lib_check: what comes out of a run against what must. See sim_spine.c for the list of comparisons, lib_world.c for those
+ * that need no reference of the events (replay, incidents).
+ */
+#include "../detect_world.h"
+#include "sim_actors.h"
+
+#undef T0
+
+enum { SETTLE_MS = 30000 };
+
+#define start_ms SIM_START_MS
+
+static const char *const rules[2] = {
+    "groups:\n"
+    "- {name: errors, interval: 15s, rules: [\n"
+    "   {record: 'svc:errors:rate1m', expr: 'sum by (service) (rate(errors_total[1m]))'},\n"
+    "   {alert: ErrorRate, expr: 'svc:errors:rate1m > 0.15', for: 30s, labels: {severity: "
+    "critical}}]}\n"
+    "- {name: gauges, interval: 30s, rules: [\n"
+    "   {alert: Hot, expr: 'avg by (service) (avg_over_time(temperature[2m])) > 80', "
+    "keep_firing_for: 1m,\n"
+    "    labels: {severity: warning}}, {alert: Busy, expr: 'rate(requests_total[2m]) > 1.7'},\n"
+    "   {alert: Queue, expr: 'avg_over_time(queue[3m]) > 60'}, {alert: Flood, expr: "
+    "'sum_over_time(queue[3m]) > 1e10'},\n"
+    "   {alert: Total, expr: 'errors_total > 10'}]}\n"
+    "- {name: logs, interval: 15s, rules: [\n"
+    "   {alert: Logs, expr: 'sum by (service) (increase(log_messages_total{level=\"ERROR\"}[1m])) "
+    "> 12'}]}\n"
+    "- {name: all, interval: 15s, rules: [{alert: Sum, expr: 'sum(rate(errors_total[1m])) > 0.3', "
+    "for: 15s},\n"
+    "   {alert: Dead, expr: 'absent(up{service=\"vault\"})', for: 1m, labels: {severity: critical, "
+    "service: vault}}]}\n"
+    "- {name: long, interval: 60s, rules: [\n"
+    "   {alert: Worn, expr: 'sum by (service) (increase(errors_total[2h])) > 8'},\n"
+    "   {alert: Glowed, expr: 'max_over_time(temperature[6m]) > 1e16'},\n"
+    "   {alert: Usual, expr: 'avg_over_time(svc:errors:rate1m[90m]) > 0.05'}]}\n",
+    "groups:\n"
+    "- {name: errors, interval: 15s, rules: [\n"
+    "   {record: 'svc:errors:rate1m', expr: 'sum by (service) (rate(errors_total[1m]))'},\n"
+    "   {alert: ErrorRate, expr: 'svc:errors:rate1m > 0.1', for: 15s, labels: {severity: "
+    "critical}},\n"
+    "   {alert: Slow, expr: 'avg_over_time(svc:errors:rate1m[3m]) > 0.1'}]}\n"
+    "- {name: gauges, interval: 15s, rules: [{alert: Hot, expr: 'avg by (service) (temperature) > "
+    "80'}]}\n"
+    "- {name: all, interval: 15s, rules: [{alert: Sum, expr: 'sum(rate(errors_total[3m])) > 0.3', "
+    "for: 15s},\n"
+    "   {alert: Many, expr: 'count(ALERTS{alertname=\"Hot\",alertstate=\"firing\"}) > 1'}]}\n"
+    "- {name: long, interval: 30s, rules: [\n"
+    "   {alert: Worn, expr: 'sum by (service) (increase(errors_total[2h])) > 8'},\n"
+    "   {alert: Glowed, expr: 'max_over_time(temperature[8m]) > 1e16'}]}\n",
+};
+
+struct tsn_rule_set *sim_rules(struct sim_world *s, int which)
+{
+    TSN_UNUSED(s);
+    return world_rules(rules[which]);
+}
+
+struct sim_checks {
+    struct reference ref;
+};
+
+/* ---- what the source tells the reference --------------------------------------------------- */
+
+static void sink_point(void *arg, const char *series, int64_t ts_ms, double value)
+{
+    ref_point(arg, series, ts_ms, value);
+}
+
+static void sink_delta(void *arg, const char *series, int64_t ts_ms, double value)
+{
+    ref_delta(arg, series, ts_ms, value);
+}
+
+/* ---- comparisons -------------------------------------------------------------------------- */
+
+static void note_transition(struct sim_world *s, const struct sim_record *r)
+{
+    struct tsn_transition t;
+
+    if (tsn_codec_transition_decode(r->bytes, r->len, TSN_FORM_JSON, &t, NULL))
+        return;
+    s->seen[SIM_E_WARMING] += t.warming;
+    s->seen[SIM_E_RULE_GONE] += t.end_reason == TSN_END_RULE_GONE;
+    s->seen[SIM_E_LONG_FIRED] += t.state == TSN_ALERT_FIRING && strcmp(t.group, "long") == 0;
+    tsn_transition_release(&t);
+}
+
+static void check_law(struct sim_world *s, int32_t p)
+{
+    struct tsn_detect *d = sim_detect_new(s, p);
+    struct sim_texts want = { 0 };
+    struct tsn_detect_stats stats;
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->cluster.samples[p].len; i++)
+        if (!s->cluster.samples[p].items[i].aborted)
+            sim_detect_apply(s, d, &s->cluster.samples[p].items[i], &want);
+    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
+        const struct sim_record *r = &s->cluster.alerts.items[i];
+
+        if (r->timestamp_ms != p || r->aborted)
+            continue;
+        if (n >= want.len || want.items[n].len != r->len ||
+            memcmp(want.items[n].data, r->bytes, r->len) != 0)
+            sim_fail(s, "law: samples/%d, transition %zu: %.*s; undisturbed: %s", p, n, (int)r->len,
+                     r->bytes, n < want.len ? tsn_buf_str(&want.items[n]) : "none");
+        n++;
+        note_transition(s, r);
+    }
+    if (n < want.len)
+        sim_fail(s, "law: samples/%d: %zu transitions, undisturbed %zu", p, n, want.len);
+    tsn_detect_get_stats(d, &stats);
+    sim_note(s, SIM_E_LAW);
+    s->seen[SIM_E_LATE] += stats.late_moved + stats.late_dropped;
+    s->seen[SIM_E_SWITCHED] += stats.rule_set == 1;
+    s->limit_ms = stats.watermark_ms < s->limit_ms ? stats.watermark_ms : s->limit_ms;
+    if ((s->never_late && (stats.late_moved || stats.late_dropped)) || stats.unknown_refs)
+        sim_fail(s, "samples/%d: %llu deltas and %llu points late, %llu names unknown", p,
+                 (unsigned long long)stats.late_moved, (unsigned long long)stats.late_dropped,
+                 (unsigned long long)stats.unknown_refs);
+    memset(&stats, 0, sizeof stats);
+    if (s->owners[p].detect)
+        tsn_detect_get_stats(s->owners[p].detect, &stats);
+    if (stats.unknown_refs || stats.refill_mismatches)
+        sim_fail(
+            s,
+            "samples/%d, last owner: %llu names unknown, %llu refills that missed the checkpoint",
+            p, (unsigned long long)stats.unknown_refs, (unsigned long long)stats.refill_mismatches);
+    sim_texts_clear(&want);
+    tsn_detect_free(&d);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Lines with a step in [from_s, to_s], sorted: units step at their own pace. */
+static void settle(struct tsn_buf *text, int64_t from_s, int64_t to_s)
+{
+    TSN_VEC(char *) lines = { 0 };
+    struct tsn_buf sorted = TSN_BUF_INIT;
+    char *all = tsn_buf_take(text, NULL), *rest = all, *line;
+
+    while (rest && (line = strsep(&rest, "\n")) != NULL) {
+        int64_t step_s = *line ? strtoll(line, NULL, 10) : INT64_MIN;
+
+        if (step_s >= from_s && step_s <= to_s)
+            tsn_vec_push(&lines, line);
+    }
+    if (lines.len)
+        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
+    for (size_t i = 0; i < lines.len; i++)
+        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
+    tsn_vec_release(&lines);
+    tsn_free(all);
+    *text = sorted;
+}
+
+static void first_difference(struct sim_world *s, const char *got, const char *want)
+{
+    while (*got && *got == *want)
+        got++, want++;
+    sim_fail(s, "reference: alerts go on \"%.150s\", reference \"%.150s\"", got, want);
+}
+
+static void check_reference(struct sim_world *s, struct reference *ref)
+{
+    struct tsn_buf lines = TSN_BUF_INIT;
+    int64_t limit_ms = s->limit_ms;
+
+    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
+        struct tsn_transition t;
+        struct tsn_error error;
+
+        if (s->cluster.alerts.items[i].aborted)
+            continue;
+        if (tsn_codec_transition_decode(s->cluster.alerts.items[i].bytes,
+                                        s->cluster.alerts.items[i].len, TSN_FORM_JSON, &t,
+                                        &error)) {
+            sim_fail(s, "an alert does not decode: %s", error.message);
+            break;
+        }
+        put_line(&lines, t.step_ms, t.rule, t.was, t.state, t.labels, t.annotations, t.value,
+                 t.active_at_ms);
+        tsn_transition_release(&t);
+    }
+    sim_note(s, SIM_E_REFERENCE);
+    reference_run(ref, s->sets[0], start_ms, limit_ms);
+    settle(&lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
+    settle(&ref->lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
+    if (strcmp(tsn_buf_str(&lines), tsn_buf_str(&ref->lines)) != 0)
+        first_difference(s, tsn_buf_str(&lines), tsn_buf_str(&ref->lines));
+    if (!lines.len)
+        sim_fail(s, "nothing fired: the seed proves nothing");
+    tsn_buf_release(&lines);
+}
+
+struct name_key {
+    int64_t writer;
+    uint32_t ref, zero;
+};
+
+static void sim_name(struct sim_world *s, const struct tsn_batch *b,
+                     const struct tsn_batch_series *series)
+{
+    struct name_key key = { b->writer, series->ref, 0 };
+
+    tsn_free(tsn_map_put(&s->names, &key, sizeof key,
+                         tsn_memdup(&series->labels->id, sizeof series->labels->id)));
+}
+
+static const struct tsn_u128 *sim_named(const struct sim_world *s, const struct tsn_batch *b,
+                                        uint32_t ref)
+{
+    struct name_key key = { b->writer, ref, 0 };
+
+    return tsn_map_get(&s->names, &key, sizeof key);
+}
+
+/* Adds up what one partition of samples counted: label id → tsn_fixed *. */
+static void add_up(struct sim_world *s, int32_t p, struct tsn_map *sums)
+{
+    for (size_t i = 0; i < s->cluster.samples[p].len; i++) {
+        const struct sim_record *r = &s->cluster.samples[p].items[i];
+        struct tsn_batch batch;
+        struct tsn_error error;
+
+        if (r->aborted || tsn_codec_batch_decode(r->bytes, r->len, &batch, &error))
+            continue;
+        for (size_t n = 0; n < batch.series_count; n++)
+            sim_name(s, &batch, &batch.series[n]);
+        for (size_t n = 0; n < batch.delta_count; n++) {
+            const struct tsn_u128 *id = sim_named(s, &batch, batch.deltas[n].ref);
+            void **slot = id ? tsn_map_upsert(sums, id, sizeof *id, NULL) : NULL;
+
+            if (!slot)
+                sim_fail(s, "counts: samples/%d offset %lld: a series without a name", p,
+                         (long long)r->offset);
+            if (!slot)
+                continue;
+            if (!*slot)
+                *slot = tsn_calloc(1, sizeof(tsn_fixed));
+            (void)tsn_fixed_add(*slot, batch.deltas[n].delta);
+        }
+        tsn_batch_release(&batch);
+    }
+}
+
+static void check_counts(struct sim_world *s, const struct reference *ref)
+{
+    sim_note(s, SIM_E_COUNTED);
+    for (int32_t p = 0; p < SIM_PARTITIONS; p++) {
+        struct tsn_map sums;
+
+        tsn_map_init(&sums);
+        add_up(s, p, &sums);
+        for (size_t i = 0; i < ref->counters.len; i++) {
+            const struct ref_counter *c = &ref->counters.items[i];
+            const tsn_fixed *got = tsn_map_get(&sums, &c->labels->id, sizeof c->labels->id);
+            tsn_fixed want = 0;
+
+            for (size_t k = 0; k < c->panes.len; k++)
+                (void)tsn_fixed_add(&want, c->panes.items[k].delta);
+            if (got && *got != want)
+                sim_fail(s, "counts: samples/%d: %s counted %.17g, events %.17g", p,
+                         tsn_labels_get(c->labels, "__name__"), tsn_fixed_to_double(*got),
+                         tsn_fixed_to_double(want));
+        }
+        tsn_map_foreach(&sums, e) tsn_free(e->value);
+        tsn_map_release(&sums);
+        tsn_map_foreach(&s->names, e) tsn_free(e->value);
+        tsn_map_clear(&s->names);
+    }
+    tsn_map_release(&s->names);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+struct sim_checks *sim_checks_new(struct sim_sink *sink)
+{
+    struct sim_checks *c = tsn_calloc(1, sizeof *c);
+
+    reference_init(&c->ref, SIM_TTL_MS);
+    *sink = (struct sim_sink){ sink_point, sink_delta, &c->ref };
+    return c;
+}
+
+void sim_checks_free(struct sim_checks **checks)
+{
+    reference_release(&(*checks)->ref);
+    tsn_free(*checks);
+    *checks = NULL;
+}
+
+void sim_check_detect(struct sim_world *s, struct sim_checks *checks)
+{
+    for (int p = 0; p < SIM_PARTITIONS && !s->failure[0]; p++)
+        check_law(s, p);
+    if (!s->failure[0] && s->switch_ms == INT64_MAX)
+        check_counts(s, &checks->ref);
+    if (!s->failure[0] && s->never_late)
+        check_reference(s, &checks->ref);
+}
