@@ -133,8 +133,8 @@ static size_t walk_series(struct tsn_detect *d, struct series *s, struct tsn_det
 {
     size_t records;
 
-    if (s->readers->longest_ms <= d->opt.long_ms)
-        return drop_chunks(d, s, INT64_MAX, out);
+    if (s->readers->longest_ms <= d->opt.long_ms) /* the log has it; what rules wrote only state has, and some window may read it yet */
+        return drop_chunks(d, s, s->derived ? tsn_detect_needless_of(d, s) : INT64_MAX, out);
     while (s->more->chunks.len && end_of_chunks(d, s) > d->chunking_ms)
         s->more->chunks.len--; /* a switch may have let time go back for it: written again */
     records = drop_chunks(d, s, tsn_detect_needless_of(d, s), out);

@@ -87,6 +87,17 @@ static void note_transition(struct sim_world *s, const struct sim_record *r)
     tsn_transition_release(&t);
 }
 
+/* Where the two part, and a little of what they share before. */
+static void law_broken(struct sim_world *s, int32_t p, size_t n, const struct sim_record *r, const char *want)
+{
+    size_t at = 0;
+
+    while (at < r->len && r->bytes[at] == want[at])
+        at++;
+    at = at > 40 ? at - 40 : 0;
+    sim_fail(s, "law: samples/%d, transition %zu: …%.120s; undisturbed: …%.120s", p, n, r->bytes + at, want + at);
+}
+
 static void check_law(struct sim_world *s, int32_t p)
 {
     struct tsn_detect *d = sim_detect_new(s, p);
@@ -104,8 +115,7 @@ static void check_law(struct sim_world *s, int32_t p)
             continue;
         if (n >= want.len || want.items[n].len != r->len ||
             memcmp(want.items[n].data, r->bytes, r->len) != 0)
-            sim_fail(s, "law: samples/%d, transition %zu: %.*s; undisturbed: %s", p, n, (int)r->len,
-                     r->bytes, n < want.len ? tsn_buf_str(&want.items[n]) : "none");
+            law_broken(s, p, n, r, n < want.len ? tsn_buf_str(&want.items[n]) : "none");
         n++;
         note_transition(s, r);
     }

@@ -25,6 +25,8 @@ static const char *const broken_names[SIM_BROKEN_COUNT] = {
     [SIM_NO_ALIGN] = "no-alignment",
     [SIM_MARK_FIRST] = "commit-before-outbox",
     [SIM_FORGET_GENERATION] = "forget-generation",
+    [SIM_FORGET_COMMANDS] = "forget-commands",
+    [SIM_OWN_CLOCK] = "timers-by-own-clock",
     [SIM_BLIND_RESTORE] = "blind-restore",
 };
 
@@ -83,6 +85,7 @@ void sim_cluster_release(struct sim_cluster *c)
         tsn_vec_release(&c->pending[p].records);
     }
     log_release(&c->alerts);
+    log_release(&c->commands);
 }
 
 static struct sim_record *add(struct sim_log *log, int64_t timestamp_ms, bool aborted,

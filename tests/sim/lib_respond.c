@@ -2,133 +2,15 @@
  * lib_respond: RESPOND in the simulated cluster, around the real core, with a model of the store in
  * Redis: one atomic script an input, under a generation and under what the caller believes is
  * stored; an outbox; one transaction that publishes it with the mark; trimming. Redis may be wiped,
- * put back to what it was, slow (a call whose outcome nobody knows) and away (the direct path). The
- * incident clock is the alert's step: the same whenever, and however often, it is read.
+ * put back to what it was, slow (a call whose outcome nobody knows) and away (the direct path). Alerts, commands and
+ * timers are taken in any order; the incident clock is Redis's, which leaps at times. What was taken in which order, and at which
+ * reading of the clock, is noted where it is published: an undisturbed RESPOND is then given the same (lib_people.c).
  */
 #include "sim_actors.h"
 
 #include <string.h>
 
 #include "tocsin/codec.h"
-
-/* ---- the model of the store ---------------------------------------------------------------- */
-
-static void put(struct tsn_map *map, const char *id, const struct tsn_buf *value)
-{
-    struct tsn_buf *old = tsn_map_del(map, id, strlen(id)), *copy;
-
-    if (old) {
-        tsn_buf_release(old);
-        tsn_free(old);
-    }
-    if (!value)
-        return;
-    copy = tsn_calloc(1, sizeof *copy);
-    tsn_buf_append(copy, value->data, value->len);
-    tsn_map_put_str(map, id, copy);
-}
-
-static void map_release(struct tsn_map *map)
-{
-    tsn_map_foreach(map, e)
-    {
-        tsn_buf_release(e->value);
-        tsn_free(e->value);
-    }
-    tsn_map_release(map);
-}
-
-static void map_copy(struct tsn_map *to, const struct tsn_map *from)
-{
-    tsn_map_init(to);
-    tsn_map_foreach(from, e)
-    {
-        char id[64];
-
-        snprintf(id, sizeof id, "%.*s", (int)e->key_len, tsn_map_entry_key(e));
-        put(to, id, e->value);
-    }
-}
-
-static void store_clear(struct sim_store *store)
-{
-    map_release(&store->incidents);
-    for (size_t i = 0; i < store->outbox.len; i++)
-        tsn_buf_release(&store->outbox.items[i].bytes);
-    tsn_vec_release(&store->outbox);
-    memset(store, 0, sizeof *store);
-    tsn_map_init(&store->incidents);
-}
-
-static void store_copy(struct sim_store *to, const struct sim_store *from)
-{
-    store_clear(to);
-    *to = *from;
-    memset(&to->outbox, 0, sizeof to->outbox);
-    map_copy(&to->incidents, &from->incidents);
-    for (size_t i = 0; i < from->outbox.len; i++) {
-        struct sim_entry e = from->outbox.items[i];
-
-        e.bytes = (struct tsn_buf)TSN_BUF_INIT;
-        tsn_buf_append(&e.bytes, tsn_buf_str(&from->outbox.items[i].bytes),
-                       from->outbox.items[i].bytes.len);
-        tsn_vec_push(&to->outbox, e);
-    }
-}
-
-static void store_trim(struct sim_store *store, int64_t cursor)
-{
-    size_t n = 0;
-
-    for (; n < store->outbox.len && store->trimmed + (int64_t)n < cursor; n++)
-        tsn_buf_release(&store->outbox.items[n].bytes);
-    store->outbox.len -= n;
-    store->trimmed += (int64_t)n;
-    if (n)
-        memmove(store->outbox.items, store->outbox.items + n,
-                store->outbox.len * sizeof *store->outbox.items);
-}
-
-static void store_push(struct sim_store *store, const struct tsn_effect *effect,
-                       enum tsn_outbox_kind kind, const struct tsn_buf *bytes)
-{
-    struct sim_entry e = { .kind = kind, .bytes = TSN_BUF_INIT };
-
-    snprintf(e.incident_id, sizeof e.incident_id, "%s", effect->incident_id);
-    tsn_buf_append(&e.bytes, tsn_buf_str(bytes), bytes->len);
-    tsn_vec_push(&store->outbox, e);
-    store->cursor++;
-}
-
-/* What one input did, all of it at once. */
-static void store_write(struct sim_store *store, const struct tsn_effects *effects,
-                        struct tsn_respond_position after)
-{
-    int64_t before = store->cursor;
-
-    for (size_t i = 0; i < effects->len; i++) {
-        const struct tsn_effect *e = &effects->items[i];
-        struct tsn_buf bytes = TSN_BUF_INIT;
-
-        if (e->kind == TSN_EFFECT_EVENT) {
-            tsn_codec_incident_event_encode(&e->event, TSN_FORM_JSON, &bytes);
-            store_push(store, e, TSN_OUTBOX_EVENT, &bytes);
-        } else if (e->kind == TSN_EFFECT_SAVE) {
-            tsn_respond_incident_encode(e->record, &bytes);
-            put(&store->incidents, e->incident_id, &bytes);
-            store_push(store, e, TSN_OUTBOX_SNAPSHOT, &bytes);
-        } else if (e->kind == TSN_EFFECT_FORGET) {
-            put(&store->incidents, e->incident_id, NULL);
-            store_push(store, e, TSN_OUTBOX_TOMBSTONE, &bytes);
-        }
-        tsn_buf_release(&bytes);
-    }
-    for (int64_t c = before; c < store->cursor; c++)
-        store->outbox.items[c - store->trimmed].position = after;
-    if (store->cursor > before)
-        store->outbox.items[store->outbox.len - 1].last = true;
-    store->position = after;
-}
 
 /* ---- taking over --------------------------------------------------------------------------- */
 
@@ -147,7 +29,7 @@ static void rebuild(struct sim_world *s)
     int64_t generation = r->store.present ? r->store.generation : 0;
 
     sim_note(s, SIM_E_REDIS_REBUILT);
-    store_clear(&r->store);
+    sim_store_clear(&r->store);
     r->store.present = true;
     r->store.run = ++r->runs;
     r->store.generation = generation > r->mark.generation ? generation : r->mark.generation;
@@ -155,7 +37,7 @@ static void rebuild(struct sim_world *s)
     r->store.position =
         r->marked ? r->mark.position : (struct tsn_respond_position){ -1, -1, TSN_TIME_NONE };
     tsn_map_release(&r->store.incidents);
-    map_copy(&r->store.incidents, &r->topic);
+    sim_map_copy(&r->store.incidents, &r->topic);
 }
 
 static bool behind(const struct sim_responder *r)
@@ -163,6 +45,12 @@ static bool behind(const struct sim_responder *r)
     return !r->store.present ||
            (r->marked && (r->store.run != mark_run(r) || r->store.generation < r->mark.generation ||
                           r->store.cursor < r->mark.cursor));
+}
+
+static void forget_commands(const struct sim_world *s, struct tsn_respond_incident *in)
+{
+    if (s->cluster.broken == SIM_FORGET_COMMANDS)
+        tsn_texts_release(&in->commands);
 }
 
 static void take_store(struct sim_world *s, struct sim_session *o)
@@ -183,14 +71,14 @@ static void take_store(struct sim_world *s, struct sim_session *o)
 
         if (tsn_respond_incident_decode(bytes->data, bytes->len, &in, &error))
             sim_fail(s, "respond: %s", error.message);
-        else if (tsn_respond_restore(o->core, &in, &error))
+        forget_commands(s, &in);
+        if (!s->failure[0] && tsn_respond_restore(o->core, &in, &error))
             sim_fail(s, "respond: %s", error.message);
-        else
-            tsn_respond_incident_release(&in);
+        tsn_respond_incident_release(&in);
     }
     tsn_respond_set_position(o->core, r->store.position);
     if (r->marked && s->cluster.broken != SIM_BLIND_RESTORE)
-        store_trim(&r->store, r->mark.cursor);
+        sim_store_trim(&r->store, r->mark.cursor);
     o->run = r->store.run;
     o->generation = r->store.generation;
     o->cursor = r->store.cursor;
@@ -245,20 +133,21 @@ void sim_responder_start(struct sim_world *s)
 
 void sim_responder_release(struct sim_responder *r)
 {
-    store_clear(&r->store);
-    store_clear(&r->snapshot);
-    map_release(&r->topic);
+    sim_store_clear(&r->store);
+    sim_store_clear(&r->snapshot);
+    sim_map_release(&r->topic);
     tsn_map_release(&r->told);
     for (int i = 0; i < 2; i++) {
         forget_groups(&r->sessions[i]);
         tsn_respond_free(&r->sessions[i].core);
     }
     sim_texts_clear(&r->published);
+    tsn_vec_release(&r->journal);
 }
 
 /* ---- inputs -------------------------------------------------------------------------------- */
 
-static bool decode(struct sim_world *s, size_t at, struct tsn_transition *t)
+bool sim_decode_alert(struct sim_world *s, size_t at, struct tsn_transition *t)
 {
     const struct sim_record *record = &s->cluster.alerts.items[at];
     struct tsn_error error;
@@ -271,8 +160,8 @@ static bool decode(struct sim_world *s, size_t at, struct tsn_transition *t)
 
 enum verdict { STORED, REFUSED, UNKNOWN };
 
-static enum verdict store_apply(struct sim_world *s, struct sim_session *o,
-                                const struct tsn_effects *effects)
+static enum verdict store_apply(struct sim_world *s, struct sim_session *o, const struct tsn_effects *effects,
+                                enum sim_cause cause)
 {
     struct sim_responder *r = &s->responder;
     bool slow = sim_trouble(s, SIM_F_REDIS, 40), arrives = sim_below(&s->random, 2) == 0;
@@ -289,21 +178,46 @@ static enum verdict store_apply(struct sim_world *s, struct sim_session *o,
         sim_note(s, arrives ? SIM_E_REDIS_SLOW : SIM_E_REDIS_LOST);
     if (slow && !arrives)
         return UNKNOWN;
-    store_write(&r->store, effects, tsn_respond_position(o->core));
+    sim_store_write(&r->store, effects, tsn_respond_position(o->core), cause);
     o->cursor = r->store.cursor;
     return slow ? UNKNOWN : STORED;
 }
 
-static void settle(struct sim_world *s, struct sim_session *o, struct tsn_effects *effects)
+/* One script: before it, in it or behind it things may go wrong. */
+static void settle(struct sim_world *s, struct sim_session *o, struct tsn_effects *effects, enum sim_cause cause)
 {
-    enum verdict verdict = store_apply(s, o, effects);
+    enum verdict verdict;
 
+    if (sim_trouble(s, SIM_F_CRASH, 10)) {
+        sim_note(s, SIM_E_RESPOND_DIES_BEFORE);
+        tsn_effects_release(effects);
+        new_owner(s, false);
+        return;
+    }
+    verdict = store_apply(s, o, effects, cause);
     tsn_effects_release(effects);
     if (verdict != STORED)
         store_lost(s, o);
+    if (sim_trouble(s, SIM_F_CRASH, 15)) {
+        sim_note(s, SIM_E_RESPOND_DIES_STORED);
+        new_owner(s, false);
+    }
 }
 
-static void take_alert(struct sim_world *s, struct sim_session *o)
+/* The incident clock: Redis's, which may leap; the core lets it stand where it would go back. */
+static int64_t read_clock(struct sim_world *s, const struct sim_session *o)
+{
+    struct sim_responder *r = &s->responder;
+    int64_t ms = s->now + r->skew_ms;
+
+    r->latest_ms = ms > r->latest_ms ? ms : r->latest_ms;
+    if (s->cluster.broken == SIM_OWN_CLOCK)
+        return ms + o->epoch * 977 % 3600 * 1000;
+    return ms;
+}
+
+/* False if there is none to be had. */
+static bool take_alert(struct sim_world *s, struct sim_session *o)
 {
     struct sim_log *log = &s->cluster.alerts;
     size_t at = (size_t)(tsn_respond_position(o->core).alerts + 1);
@@ -311,27 +225,48 @@ static void take_alert(struct sim_world *s, struct sim_session *o)
     struct tsn_transition t;
 
     if (at >= sim_log_stable(log, s->now))
-        return;
+        return false;
     if (log->items[at].aborted) {
         tsn_respond_skip(o->core, false, (int64_t)at);
-        settle(s, o, &effects);
-        return;
+    } else if (sim_decode_alert(s, at, &t)) {
+        tsn_respond_transition(o->core, (int64_t)at, read_clock(s, o), &t, &effects);
+        tsn_transition_release(&t);
     }
-    if (!decode(s, at, &t))
-        return;
-    tsn_respond_transition(o->core, (int64_t)at, t.step_ms, &t, &effects);
-    tsn_transition_release(&t);
-    if (sim_trouble(s, SIM_F_CRASH, 10)) { /* before the script */
-        sim_note(s, SIM_E_RESPOND_DIES_BEFORE);
-        tsn_effects_release(&effects);
-        new_owner(s, false);
-        return;
+    settle(s, o, &effects, SIM_BY_ALERT);
+    return true;
+}
+
+static bool take_command(struct sim_world *s, struct sim_session *o)
+{
+    const struct sim_log *log = &s->cluster.commands;
+    size_t at = (size_t)(tsn_respond_position(o->core).commands + 1);
+    struct tsn_effects effects = { 0 };
+    struct tsn_command c;
+
+    if (at >= log->len)
+        return false;
+    if (tsn_codec_command_decode(log->items[at].bytes, log->items[at].len, TSN_FORM_JSON, &c, NULL)) {
+        sim_note(s, SIM_E_COMMAND_GARBAGE);
+        tsn_respond_skip(o->core, true, (int64_t)at);
+    } else {
+        tsn_respond_command(o->core, (int64_t)at, read_clock(s, o), &c, &effects);
+        sim_note_answer(s, &effects);
+        tsn_command_release(&c);
     }
-    settle(s, o, &effects);
-    if (sim_trouble(s, SIM_F_CRASH, 15)) { /* behind it */
-        sim_note(s, SIM_E_RESPOND_DIES_STORED);
-        new_owner(s, false);
-    }
+    settle(s, o, &effects, SIM_BY_COMMAND);
+    return true;
+}
+
+static void take_time(struct sim_world *s, struct sim_session *o)
+{
+    int64_t due_ms = tsn_respond_next_due(o->core), now_ms = read_clock(s, o);
+    struct tsn_effects effects = { 0 };
+
+    if (due_ms == TSN_TIME_NONE || due_ms > now_ms)
+        return;
+    sim_note(s, SIM_E_TIMER);
+    tsn_respond_tick(o->core, now_ms, &effects);
+    settle(s, o, &effects, SIM_BY_CLOCK);
 }
 
 /* The name that the alert's incident has, or will have: of a group, the first alert that fires
@@ -364,7 +299,7 @@ static void direct_path(struct sim_world *s, struct sim_session *o)
     if (!o->core || s->now - o->lost_ms < SIM_GRACE_MS ||
         (size_t)o->direct_next >= sim_log_stable(log, s->now))
         return;
-    if (!log->items[o->direct_next].aborted && decode(s, (size_t)o->direct_next, &t)) {
+    if (!log->items[o->direct_next].aborted && sim_decode_alert(s, (size_t)o->direct_next, &t)) {
         const char *name = t.state == TSN_ALERT_FIRING ? direct_name(s, o, &t) : NULL;
 
         if (name && tsn_respond_alert_severity(&s->policy, t.labels, false) <= 2) {
@@ -392,15 +327,32 @@ static void set_mark(struct sim_responder *r, const struct sim_store *store, int
                 TSN_OK; /* as it lies in the metadata */
 }
 
-static void publish_entry(struct sim_responder *r, const struct sim_entry *e)
+/* The order in which inputs were taken in the end: the comparisons go by it. */
+static void note_input(struct sim_world *s, const struct sim_entry *e)
 {
+    struct sim_responder *r = &s->responder;
+    const struct sim_taken *last = r->journal.len ? &r->journal.items[r->journal.len - 1] : NULL;
+    struct sim_taken taken = { e->cause, e->position };
+
+    if (last && last->cause == taken.cause && memcmp(&last->position, &taken.position, sizeof taken.position) == 0)
+        return;
+    if (taken.position.clock_ms > r->latest_ms)
+        sim_fail(s, "incidents: an input was taken %lld s before the incident clock came there",
+                 (long long)(taken.position.clock_ms - r->latest_ms) / 1000);
+    tsn_vec_push(&r->journal, taken);
+}
+
+static void publish_entry(struct sim_world *s, const struct sim_entry *e)
+{
+    struct sim_responder *r = &s->responder;
     struct tsn_buf copy = TSN_BUF_INIT;
 
+    note_input(s, e);
     if (e->kind == TSN_OUTBOX_EVENT) {
         tsn_buf_append(&copy, e->bytes.data, e->bytes.len);
         tsn_vec_push(&r->published, copy);
     } else {
-        put(&r->topic, e->incident_id, e->kind == TSN_OUTBOX_SNAPSHOT ? &e->bytes : NULL);
+        sim_map_put(&r->topic, e->incident_id, e->kind == TSN_OUTBOX_SNAPSHOT ? &e->bytes : NULL);
     }
 }
 
@@ -436,13 +388,13 @@ static void publish(struct sim_world *s, struct sim_session *o)
         return;
     }
     for (size_t i = 0; i < count; i++)
-        publish_entry(r, &store->outbox.items[i]);
+        publish_entry(s, &store->outbox.items[i]);
     set_mark(r, store, store->trimmed + (int64_t)count, position);
     if (dies) { /* between commit and trim */
         sim_note(s, SIM_E_RESPOND_DIES_TRIM);
         new_owner(s, false);
     } else {
-        store_trim(store, r->mark.cursor);
+        sim_store_trim(store, r->mark.cursor);
     }
 }
 
@@ -461,10 +413,13 @@ static void session_act(struct sim_world *s, struct sim_session *o)
             take_store(s, o);
         return;
     }
-    if (sim_below(&s->random, 3) == 0)
-        publish(s, o);
-    else
-        take_alert(s, o);
+    switch (sim_below(&s->random, 6)) {
+    case 0:
+    case 1: publish(s, o); break;
+    case 2: (void)take_command(s, o); break;
+    case 3: take_time(s, o); break;
+    default: (void)take_alert(s, o);
+    }
 }
 
 void sim_responder_act(struct sim_world *s)
@@ -482,11 +437,11 @@ void sim_redis_act(struct sim_world *s)
 
     if (sim_trouble(s, SIM_F_REDIS, 8)) {
         sim_note(s, SIM_E_REDIS_WIPED);
-        store_clear(&r->store); /* FLUSHALL: connections stay */
+        sim_store_clear(&r->store); /* FLUSHALL: connections stay */
     }
     if (sim_trouble(s, SIM_F_REDIS, 8) && r->has_snapshot) {
         sim_note(s, SIM_E_REDIS_ROLLED_BACK);
-        store_copy(&r->store, &r->snapshot); /* restarted with an old dump */
+        sim_store_copy(&r->store, &r->snapshot); /* restarted with an old dump */
         for (int i = 0; i < 2; i++)
             if (r->sessions[i].alive)
                 store_lost(s, &r->sessions[i]);
@@ -495,15 +450,16 @@ void sim_redis_act(struct sim_world *s)
         sim_note(s, SIM_E_REDIS_AWAY);
         r->away_until_ms = s->now + sim_below(&s->random, 90000);
     }
+    if (sim_trouble(s, SIM_F_CLOCK, 8)) {
+        int64_t before_ms = r->skew_ms;
+
+        r->skew_ms = sim_below(&s->random, 240000) - 120000;
+        sim_note(s, r->skew_ms > before_ms ? SIM_E_REDIS_FORWARD : SIM_E_REDIS_BACK);
+    }
     if (sim_trouble(s, SIM_F_REDIS, 2)) {
-        store_copy(&r->snapshot, &r->store);
+        sim_store_copy(&r->snapshot, &r->store);
         r->has_snapshot = r->store.present;
     }
-}
-
-static int64_t last_timers(const struct sim_world *s)
-{
-    return s->limit_ms + INT64_C(7200000);
 }
 
 void sim_responder_finish(struct sim_world *s)
@@ -513,14 +469,17 @@ void sim_responder_finish(struct sim_world *s)
     for (int64_t n = 0; n < 100000 && !s->failure[0]; n++) {
         struct sim_session *o = &r->sessions[r->owner];
         bool taken = o->connected &&
-                     (size_t)tsn_respond_position(o->core).alerts + 1 >= s->cluster.alerts.len;
+                     (size_t)tsn_respond_position(o->core).alerts + 1 >= s->cluster.alerts.len &&
+                     (size_t)tsn_respond_position(o->core).commands + 1 >= s->cluster.commands.len;
 
         s->now += 1000;
-        if (taken && tsn_respond_position(o->core).clock_ms < last_timers(s)) {
+        if (taken && !r->last_ms)
+            r->last_ms = r->latest_ms = r->latest_ms + INT64_C(7200000);
+        if (taken && tsn_respond_position(o->core).clock_ms < r->last_ms) {
             struct tsn_effects effects = { 0 };
 
-            tsn_respond_tick(o->core, last_timers(s), &effects);
-            settle(s, o, &effects);
+            tsn_respond_tick(o->core, r->last_ms, &effects);
+            settle(s, o, &effects, SIM_BY_CLOCK);
         } else if (taken && !r->store.outbox.len) {
             return;
         } else {
@@ -528,39 +487,4 @@ void sim_responder_finish(struct sim_world *s)
         }
     }
     sim_fail(s, "RESPOND does not come to an end");
-}
-
-static void calm_take(struct tsn_effects *effects, struct sim_texts *events, struct tsn_map *paged)
-{
-    for (size_t i = 0; i < effects->len; i++) {
-        struct tsn_buf text = TSN_BUF_INIT;
-
-        if (effects->items[i].kind == TSN_EFFECT_PAGE)
-            tsn_map_put_str(paged, effects->items[i].incident_id, (void *)1);
-        if (effects->items[i].kind != TSN_EFFECT_EVENT)
-            continue;
-        tsn_codec_incident_event_encode(&effects->items[i].event, TSN_FORM_JSON, &text);
-        tsn_vec_push(events, text);
-    }
-    tsn_effects_clear(effects);
-}
-
-void sim_responder_calm(struct sim_world *s, struct sim_texts *events, struct tsn_map *paged)
-{
-    struct tsn_respond_options options = { .shadow = false };
-    struct tsn_respond *core = tsn_respond_new(&s->policy, &options);
-    struct tsn_effects effects = { 0 };
-    struct tsn_transition t;
-
-    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
-        if (s->cluster.alerts.items[i].aborted || !decode(s, i, &t))
-            continue;
-        tsn_respond_transition(core, (int64_t)i, t.step_ms, &t, &effects);
-        tsn_transition_release(&t);
-        calm_take(&effects, events, paged);
-    }
-    tsn_respond_tick(core, last_timers(s), &effects);
-    calm_take(&effects, events, paged);
-    tsn_effects_release(&effects);
-    tsn_respond_free(&core);
 }

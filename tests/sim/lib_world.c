@@ -59,6 +59,24 @@ static void choose(struct sim_world *s)
         s->now += s->plan.length_s * 1000 + s->gap_ms;
 }
 
+/* The built-in policy, with deadlines that come within a run. */
+static void open_policy(struct sim_world *s)
+{
+    static const char escalation[] =
+        "severities:\n"
+        "  1: { respond: 1m, resolve: 5m, climb: { L1: { unanswered: 1m, unresolved: 2m }, L2: { unanswered: 1m, unresolved: 2m } } }\n"
+        "  2: { respond: 90s, resolve: 6m, climb: { L1: { unanswered: 1m, unresolved: 2m }, L2: { unanswered: 90s, unresolved: 3m } } }\n"
+        "  3: { respond: 2m, resolve: 8m, climb: { L1: { unanswered: 2m, unresolved: 4m } } }\n"
+        "reopen_window: 90s\n";
+    struct tsn_error error;
+
+    tsn_policy_init_default(&s->policy);
+    if (tsn_policy_load_escalation(&s->policy, "sim.yaml", escalation, sizeof escalation - 1, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        abort();
+    }
+}
+
 void sim_world_open(struct sim_world *s, const struct sim_plan *plan, int64_t start, enum sim_broken broken)
 {
     static const char config[] =
@@ -78,7 +96,7 @@ void sim_world_open(struct sim_world *s, const struct sim_plan *plan, int64_t st
         fprintf(stderr, "%s\n", error.message);
         abort();
     }
-    tsn_policy_init_default(&s->policy);
+    open_policy(s);
     for (int i = 0; i < 2; i++)
         s->sets[i] = sim_rules(s, i);
 }
@@ -134,8 +152,10 @@ static void turn(struct sim_world *s)
         sim_owner_act(s, (int32_t)sim_below(&s->random, SIM_PARTITIONS));
     else if (what < 850)
         sim_owner_haunt(s, (int32_t)sim_below(&s->random, SIM_PARTITIONS));
-    else if (what < 975)
+    else if (what < 968)
         sim_responder_act(s);
+    else if (what < 975)
+        sim_people_act(s);
     else if (what < 980)
         sim_redis_act(s);
     else if (what < 987 && sim_trouble(s, SIM_F_CRASH, 1))
@@ -184,6 +204,7 @@ void sim_check_incidents(struct sim_world *s)
 
     sim_note(s, SIM_E_INCIDENTS);
     tsn_map_init(&paged);
+    sim_check_events(s);
     sim_responder_calm(s, &calm, &paged);
     for (size_t i = 0; i < got->len || i < calm.len; i++)
         if (i >= got->len || i >= calm.len ||

@@ -61,8 +61,9 @@ enum sim_fault {
     SIM_F_REDIS = 1 << 10,
     SIM_F_CLOCK = 1 << 11,
     SIM_F_OPEN = 1 << 12,
-    SIM_F_KINDS = 13,
-    SIM_F_ALL = (1 << 13) - 1
+    SIM_F_PEOPLE = 1 << 13,
+    SIM_F_KINDS = 14,
+    SIM_F_ALL = (1 << 14) - 1
 };
 
 enum sim_broken {
@@ -84,6 +85,8 @@ enum sim_broken {
     SIM_NO_ALIGN,     /* nobody waits for the slowest partition */
     SIM_MARK_FIRST,   /* RESPOND commits its mark before the outbox */
     SIM_FORGET_GENERATION, /* Redis takes what an older owner writes */
+    SIM_FORGET_COMMANDS,   /* a takeover forgets which commands an incident has had */
+    SIM_OWN_CLOCK,         /* RESPOND times by its own clock, not by Redis's */
     SIM_BLIND_RESTORE,     /* a Redis that was wiped or rolled back is taken as it is */
     SIM_BROKEN_COUNT
 };
@@ -114,6 +117,7 @@ struct sim_pending_state {
 struct sim_cluster {
     struct sim_log inputs[SIM_SOURCES];
     struct sim_log samples[SIM_PARTITIONS];
+    struct sim_log commands;
     struct sim_log alerts; /* timestamp_ms: the partition of samples it came from */
     struct {
         int64_t next_offset;

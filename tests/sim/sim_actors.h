@@ -11,7 +11,7 @@
 #define SIM_START_MS INT64_C(1700000040000) /* a whole multiple of a minute */
 
 enum { SIM_ALL_OCCUR = 60 }; /* seeds from which on all of the clause table must have happened */
-enum { SIM_QUEUE = 3, SIM_TTL_MS = 100000, SIM_ALIGN_MS = 60000, SIM_GRACE_MS = 20000 };
+enum { SIM_QUEUE = 3, SIM_TTL_MS = 100000, SIM_ALIGN_MS = 60000, SIM_GRACE_MS = 20000, SIM_CLIMB_MS = 60000 };
 
 /* What makes a run: the seed, and what the shrinker took away. */
 struct sim_plan {
@@ -48,13 +48,20 @@ struct sim_owner {
     struct sim_texts pending; /* given and not yet committed */
 };
 
+/* What RESPOND took: an alert, a command, or its clock. */
+enum sim_cause { SIM_BY_ALERT, SIM_BY_COMMAND, SIM_BY_CLOCK };
 /* One element of the outbox. */
 struct sim_entry {
+    enum sim_cause cause;
     enum tsn_outbox_kind kind;
     bool last; /* of its input */
     struct tsn_respond_position position;
     char incident_id[40];
     struct tsn_buf bytes;
+};
+struct sim_taken {
+    enum sim_cause cause;
+    struct tsn_respond_position position; /* after it */
 };
 /* One data set in Redis. */
 struct sim_store {
@@ -86,6 +93,10 @@ struct sim_responder {
     struct tsn_map topic; /* respond: id → struct tsn_buf */
     struct tsn_map told;  /* direct path: incident ids */
     struct sim_texts published;
+    int64_t skew_ms, latest_ms; /* Redis's clock against the world's; the latest reading of it */
+    int64_t last_ms;            /* the reading that ends all timers, once all inputs are taken */
+    TSN_VEC(struct sim_taken) journal; /* inputs that gave something, as published: the order that counts */
+    int64_t commands_said;
 };
 
 struct sim_world {
@@ -192,5 +203,21 @@ void sim_responder_release(struct sim_responder *r);
  * paged for. */
 void sim_responder_calm(struct sim_world *s, struct sim_texts *events, struct tsn_map *paged);
 void sim_texts_clear(struct sim_texts *texts);
+/* Counts what the commands were answered. */
+void sim_note_answer(struct sim_world *s, const struct tsn_effects *effects);
+bool sim_decode_alert(struct sim_world *s, size_t at, struct tsn_transition *t);
+/* Somebody looks at the incidents and says something about one. */
+void sim_people_act(struct sim_world *s);
+/* What holds of published events whatever the reference says. */
+void sim_check_events(struct sim_world *s);
+
+void sim_map_put(struct tsn_map *map, const char *id, const struct tsn_buf *value);
+void sim_map_release(struct tsn_map *map);
+void sim_map_copy(struct tsn_map *to, const struct tsn_map *from);
+void sim_store_clear(struct sim_store *store);
+void sim_store_copy(struct sim_store *to, const struct sim_store *from);
+void sim_store_trim(struct sim_store *store, int64_t cursor);
+void sim_store_write(struct sim_store *store, const struct tsn_effects *effects, struct tsn_respond_position after,
+                     enum sim_cause cause);
 
 #endif

@@ -57,6 +57,16 @@
     X(REDIS_LOST, "Redis slow", "a script is lost on the way", "lib_respond: store_apply")                                       \
     X(REDIS_AWAY, "Redis slow", "away for up to a minute and a half", "lib_respond: sim_redis_act")                              \
     X(DIRECT, "Redis slow", "a page on the direct path", "lib_respond: direct_path")                                             \
+    X(COMMAND_TAKEN, "commands", "one is answered with ok", "lib_respond: take_command")                                         \
+    X(COMMAND_REFUSED, "commands", "one is refused", "lib_respond: take_command")                                                \
+    X(COMMAND_GARBAGE, "commands", "a record that is none", "lib_respond: take_command")                                         \
+    X(COMMAND_REPEATED, "commands", "the same record lies there twice", "lib_people: say_again")                                 \
+    X(COMMAND_ACTED, "commands", "an event that names one", "lib_people: check_command")                                         \
+    X(TIMER, "escalation timers", "the clock comes to a deadline", "lib_respond: take_time")                                     \
+    X(CLIMBED, "escalation timers", "an incident climbs a level by the clock", "lib_people: check_event")                        \
+    X(BREACHED, "escalation timers", "a deadline is breached", "lib_people: check_event")                                        \
+    X(REDIS_FORWARD, "clock jumps", "the incident clock leaps forward", "lib_respond: sim_redis_act")                            \
+    X(REDIS_BACK, "clock jumps", "the incident clock leaps back", "lib_respond: sim_redis_act")                                  \
     X(CLOCK_FORWARD, "clock jumps", "a worker's clock leaps forward", "lib_ingest: sim_worker_act")                              \
     X(CLOCK_BACK, "clock jumps", "a worker's clock leaps back", "lib_ingest: sim_worker_act")                                    \
     X(LAW, "alerts equal the reference to the byte", "undisturbed DETECT over the log", "lib_check: check_law")                  \
