@@ -2,14 +2,7 @@
  * lib_check: what comes out of a run against what must. See sim_spine.c for the list of comparisons, lib_world.c for those
  * that need no reference of the events (replay, incidents).
  */
-#include "../detect_world.h"
-#include "sim_actors.h"
-
-#undef T0
-
-enum { SETTLE_MS = 30000 };
-
-#define start_ms SIM_START_MS
+#include "checks.h"
 
 static const char *const rules[2] = {
     "groups:\n"
@@ -31,6 +24,10 @@ static const char *const rules[2] = {
     "for: 15s},\n"
     "   {alert: Dead, expr: 'absent(up{service=\"vault\"})', for: 1m, labels: {severity: critical, "
     "service: vault}}]}\n"
+    "- {name: templates, interval: 15s, rules: [\n"
+    "   {alert: NewError, expr: 'sum by (service) (increase(log_templates_discovered_total{level=\"ERROR\"}[1m])) > 0'},\n"
+    "   {alert: Chatty, expr: 'sum by (service, template) (increase(log_template_messages_total[1m])) > 4'},\n"
+    "   {alert: Often, expr: 'log_template_messages_total > 9'}]}\n"
     "- {name: long, interval: 60s, rules: [\n"
     "   {alert: Worn, expr: 'sum by (service) (increase(errors_total[2h])) > 8'},\n"
     "   {alert: Glowed, expr: 'max_over_time(temperature[6m]) > 1e16'},\n"
@@ -46,6 +43,10 @@ static const char *const rules[2] = {
     "- {name: all, interval: 15s, rules: [{alert: Sum, expr: 'sum(rate(errors_total[3m])) > 0.3', "
     "for: 15s},\n"
     "   {alert: Many, expr: 'count(ALERTS{alertname=\"Hot\",alertstate=\"firing\"}) > 1'}]}\n"
+    "- {name: templates, interval: 15s, rules: [\n"
+    "   {alert: NewError, expr: 'sum by (service) (increase(log_templates_discovered_total{level=\"ERROR\"}[1m])) > 0'},\n"
+    "   {alert: Chatty, expr: 'sum by (service, template) (increase(log_template_messages_total[1m])) > 4'},\n"
+    "   {alert: Often, expr: 'log_template_messages_total > 9'}]}\n"
     "- {name: long, interval: 30s, rules: [\n"
     "   {alert: Worn, expr: 'sum by (service) (increase(errors_total[2h])) > 8'},\n"
     "   {alert: Glowed, expr: 'max_over_time(temperature[8m]) > 1e16'}]}\n",
@@ -57,20 +58,40 @@ struct tsn_rule_set *sim_rules(struct sim_world *s, int which)
     return world_rules(rules[which]);
 }
 
-struct sim_checks {
-    struct reference ref;
-};
-
 /* ---- what the source tells the reference --------------------------------------------------- */
+
+struct tsn_labels *sim_labels(struct sim_checks *c, const char *series)
+{
+    void **slot = tsn_map_upsert(&c->names, series, strlen(series), NULL);
+
+    if (!*slot)
+        *slot = world_labels(series);
+    return *slot;
+}
 
 static void sink_point(void *arg, const char *series, int64_t ts_ms, double value)
 {
-    ref_point(arg, series, ts_ms, value);
+    struct sim_checks *c = arg;
+    struct sim_point p = { sim_labels(c, series), ts_ms, value };
+
+    tsn_vec_push(&c->points, p);
 }
 
 static void sink_delta(void *arg, const char *series, int64_t ts_ms, double value)
 {
-    ref_delta(arg, series, ts_ms, value);
+    ref_delta(&((struct sim_checks *)arg)->ref, series, ts_ms, value);
+}
+
+static void sink_known(void *arg, const char *series, int64_t known_ms, int64_t ts_ms, double value)
+{
+    struct sim_checks *c = arg;
+
+    ref_know(&c->mined, sim_labels(c, series), known_ms, ts_ms, value);
+}
+
+static void sink_line(void *arg, const char *service, const char *level, int64_t ts_ms, const char *text)
+{
+    sim_lines_add(((struct sim_checks *)arg)->lines, service, level, ts_ms, text);
 }
 
 /* ---- comparisons -------------------------------------------------------------------------- */
@@ -83,6 +104,7 @@ static void note_transition(struct sim_world *s, const struct sim_record *r)
         return;
     s->seen[SIM_E_WARMING] += t.warming;
     s->seen[SIM_E_RULE_GONE] += t.end_reason == TSN_END_RULE_GONE;
+    s->seen[SIM_E_TEMPLATE_FIRED] += t.state == TSN_ALERT_FIRING && t.template_count > 0;
     s->seen[SIM_E_LONG_FIRED] += t.state == TSN_ALERT_FIRING && strcmp(t.group, "long") == 0;
     tsn_transition_release(&t);
 }
@@ -140,72 +162,6 @@ static void check_law(struct sim_world *s, int32_t p)
             p, (unsigned long long)stats.unknown_refs, (unsigned long long)stats.refill_mismatches);
     sim_texts_clear(&want);
     tsn_detect_free(&d);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Lines with a step in [from_s, to_s], sorted: units step at their own pace. */
-static void settle(struct tsn_buf *text, int64_t from_s, int64_t to_s)
-{
-    TSN_VEC(char *) lines = { 0 };
-    struct tsn_buf sorted = TSN_BUF_INIT;
-    char *all = tsn_buf_take(text, NULL), *rest = all, *line;
-
-    while (rest && (line = strsep(&rest, "\n")) != NULL) {
-        int64_t step_s = *line ? strtoll(line, NULL, 10) : INT64_MIN;
-
-        if (step_s >= from_s && step_s <= to_s)
-            tsn_vec_push(&lines, line);
-    }
-    if (lines.len)
-        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
-    for (size_t i = 0; i < lines.len; i++)
-        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
-    tsn_vec_release(&lines);
-    tsn_free(all);
-    *text = sorted;
-}
-
-static void first_difference(struct sim_world *s, const char *got, const char *want)
-{
-    while (*got && *got == *want)
-        got++, want++;
-    sim_fail(s, "reference: alerts go on \"%.150s\", reference \"%.150s\"", got, want);
-}
-
-static void check_reference(struct sim_world *s, struct reference *ref)
-{
-    struct tsn_buf lines = TSN_BUF_INIT;
-    int64_t limit_ms = s->limit_ms;
-
-    for (size_t i = 0; i < s->cluster.alerts.len; i++) {
-        struct tsn_transition t;
-        struct tsn_error error;
-
-        if (s->cluster.alerts.items[i].aborted)
-            continue;
-        if (tsn_codec_transition_decode(s->cluster.alerts.items[i].bytes,
-                                        s->cluster.alerts.items[i].len, TSN_FORM_JSON, &t,
-                                        &error)) {
-            sim_fail(s, "an alert does not decode: %s", error.message);
-            break;
-        }
-        put_line(&lines, t.step_ms, t.rule, t.was, t.state, t.labels, t.annotations, t.value,
-                 t.active_at_ms);
-        tsn_transition_release(&t);
-    }
-    sim_note(s, SIM_E_REFERENCE);
-    reference_run(ref, s->sets[0], start_ms, limit_ms);
-    settle(&lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
-    settle(&ref->lines, SETTLE_MS / 1000, (limit_ms - start_ms) / 1000);
-    if (strcmp(tsn_buf_str(&lines), tsn_buf_str(&ref->lines)) != 0)
-        first_difference(s, tsn_buf_str(&lines), tsn_buf_str(&ref->lines));
-    if (!lines.len)
-        sim_fail(s, "nothing fired: the seed proves nothing");
-    tsn_buf_release(&lines);
 }
 
 struct name_key {
@@ -294,14 +250,23 @@ struct sim_checks *sim_checks_new(struct sim_sink *sink)
     struct sim_checks *c = tsn_calloc(1, sizeof *c);
 
     reference_init(&c->ref, SIM_TTL_MS);
-    *sink = (struct sim_sink){ sink_point, sink_delta, &c->ref };
+    c->lines = sim_lines_new();
+    tsn_map_init(&c->names);
+    c->sink = *sink = (struct sim_sink){ sink_point, sink_delta, sink_line, sink_known, c };
     return c;
 }
 
 void sim_checks_free(struct sim_checks **checks)
 {
-    reference_release(&(*checks)->ref);
-    tsn_free(*checks);
+    struct sim_checks *c = *checks;
+
+    reference_release(&c->ref);
+    sim_lines_free(&c->lines);
+    tsn_vec_release(&c->points);
+    tsn_free(c->mined.items);
+    tsn_map_foreach(&c->names, e) tsn_labels_unref(e->value);
+    tsn_map_release(&c->names);
+    tsn_free(c);
     *checks = NULL;
 }
 
@@ -311,6 +276,10 @@ void sim_check_detect(struct sim_world *s, struct sim_checks *checks)
         check_law(s, p);
     if (!s->failure[0] && s->switch_ms == INT64_MAX)
         check_counts(s, &checks->ref);
-    if (!s->failure[0] && s->never_late)
-        check_reference(s, &checks->ref);
+    if (s->failure[0] || !s->never_late)
+        return;
+    sim_lines_mine(s, checks->lines, &checks->sink);
+    sim_check_templates(s, checks->lines);
+    sim_note(s, SIM_E_REFERENCE);
+    sim_check_reference(s, checks, -1);
 }

@@ -13,6 +13,7 @@ static const char *const broken_names[SIM_BROKEN_COUNT] = {
     [SIM_SPLIT_COMMIT] = "split-commit",
     [SIM_READ_ABORTED] = "read-aborted",
     [SIM_NO_COUNTERS] = "no-counters",
+    [SIM_NO_TEMPLATES] = "no-templates",
     [SIM_NO_CHUNKS] = "no-chunks",
     [SIM_NO_NAMES] = "no-names",
     [SIM_OUTPUT_FIRST] = "output-first",
@@ -53,6 +54,7 @@ void sim_cluster_init(struct sim_cluster *c, enum sim_broken broken)
 {
     memset(c, 0, sizeof *c);
     c->broken = broken;
+    tsn_map_init(&c->templates);
     for (int p = 0; p < SIM_PARTITIONS; p++)
         tsn_map_init(&c->state[p]);
 }
@@ -64,6 +66,16 @@ static void log_release(struct sim_log *log)
     tsn_free(log->items);
 }
 
+static void release_topic(struct tsn_map *topic)
+{
+    tsn_map_foreach(topic, e)
+    {
+        tsn_buf_release(e->value);
+        tsn_free(e->value);
+    }
+    tsn_map_release(topic);
+}
+
 void sim_cluster_release(struct sim_cluster *c)
 {
     for (int s = 0; s < SIM_SOURCES; s++) {
@@ -72,18 +84,14 @@ void sim_cluster_release(struct sim_cluster *c)
     }
     for (int p = 0; p < SIM_PARTITIONS; p++) {
         log_release(&c->samples[p]);
-        tsn_map_foreach(&c->state[p], e)
-        {
-            tsn_buf_release(e->value);
-            tsn_free(e->value);
-        }
-        tsn_map_release(&c->state[p]);
+        release_topic(&c->state[p]);
         for (size_t i = 0; i < c->pending[p].records.len; i++) {
             tsn_free(c->pending[p].records.items[i].key);
             tsn_free(c->pending[p].records.items[i].value);
         }
         tsn_vec_release(&c->pending[p].records);
     }
+    release_topic(&c->templates);
     log_release(&c->alerts);
     log_release(&c->commands);
 }
@@ -193,19 +201,16 @@ enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transa
     return SIM_COMMITTED;
 }
 
-static void put_state(struct sim_cluster *c, int32_t p, const struct sim_pending_state *record)
+static void put_record(struct tsn_map *topic, const struct sim_pending_state *record)
 {
-    struct tsn_map *topic = &c->state[p];
     struct tsn_buf *old = tsn_map_del(topic, record->key, strlen(record->key)), *value;
 
     if (old) {
         tsn_buf_release(old);
         tsn_free(old);
     }
-    if (!record->value) {
-        c->chunks_dropped += strncmp(record->key, "chunk/", 6) == 0;
+    if (!record->value)
         return;
-    }
     value = tsn_calloc(1, sizeof *value);
     tsn_buf_append(value, record->value, record->value_len);
     tsn_map_put_str(topic, record->key, value);
@@ -220,7 +225,8 @@ void sim_state_settle(struct sim_cluster *c, int32_t p, int64_t now_ms)
            c->pending[p].records.items[done].visible_ms <= now_ms) {
         struct sim_pending_state *r = &c->pending[p].records.items[done++];
 
-        put_state(c, p, r);
+        put_record(&c->state[p], r);
+        c->chunks_dropped += !r->value && strncmp(r->key, "chunk/", 6) == 0;
         tsn_free(r->key);
         tsn_free(r->value);
     }
@@ -235,15 +241,20 @@ static bool loses(enum sim_broken broken, const char *key)
 {
     switch (broken) {
     case SIM_NO_COUNTERS: return strncmp(key, "counter/", 8) == 0;
+    case SIM_NO_TEMPLATES:
+        return strncmp(key, "miner/", 6) == 0 || strncmp(key, "template/", 9) == 0 || strncmp(key, "lines/", 6) == 0;
     case SIM_NO_CHUNKS: return strncmp(key, "chunk/", 6) == 0;
     default: return false;
     }
 }
 
 void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts,
-                       size_t alert_count, const struct tsn_state_record *state, size_t state_count,
-                       int64_t next_offset, const struct sim_transaction *t)
+                       size_t alert_count, const struct tsn_detect_output *out, int64_t next_offset,
+                       const struct sim_transaction *t)
 {
+    const struct tsn_state_record *state = out ? out->state.items : NULL;
+    size_t state_count = out ? out->state.len : 0, template_count = out ? out->templates.len : 0;
+
     for (size_t i = 0; i < alert_count; i++) {
         struct sim_record *r =
             add(&c->alerts, partition, t->leave_open, alerts[i].data, alerts[i].len);
@@ -266,6 +277,12 @@ void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct ts
         }
         tsn_free(r.key);
         tsn_free(r.value);
+    }
+    for (size_t i = 0; i < template_count; i++) {
+        struct sim_pending_state r = { out->templates.items[i].key, out->templates.items[i].value,
+                                       out->templates.items[i].value_len, 0 };
+
+        put_record(&c->templates, &r);
     }
     c->detect_next[partition] = next_offset;
     sim_state_settle(c, partition, t->now_ms);

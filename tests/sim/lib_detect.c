@@ -93,6 +93,7 @@ void sim_owner_start(struct sim_world *s, int32_t p)
         const struct tsn_buf *value = e->value;
 
         s->seen[SIM_E_CHUNK_TAKEN] += e->key_len > 6 && memcmp(tsn_map_entry_key(e), "chunk/", 6) == 0;
+        s->seen[SIM_E_TEMPLATE_TAKEN] += e->key_len > 9 && memcmp(tsn_map_entry_key(e), "template/", 9) == 0;
         if (tsn_detect_restore(o->detect, tsn_map_entry_key(e), e->key_len, value->data, value->len,
                                &error))
             sim_fail(s, "restore: %s", error.message);
@@ -117,13 +118,11 @@ static void owner_commit(struct sim_world *s, struct sim_owner *o, int32_t p)
     if (sim_trouble(s, SIM_F_MARKER, 5))
         t.late_ms[sim_below(&s->random, 2)] = sim_below(&s->random, 4000);
     if (fails && s->cluster.broken == SIM_OUTPUT_FIRST)
-        sim_commit_detect(&s->cluster, p, o->pending.items, o->pending.len, NULL, 0,
-                          s->cluster.detect_next[p], &t);
+        sim_commit_detect(&s->cluster, p, o->pending.items, o->pending.len, NULL, s->cluster.detect_next[p], &t);
     t.leave_open = open;
     if (!fails) {
         tsn_detect_checkpoint(o->detect, o->next, &state);
-        sim_commit_detect(&s->cluster, p, o->pending.items, o->pending.len, state.state.items,
-                          state.state.len, o->next, &t);
+        sim_commit_detect(&s->cluster, p, o->pending.items, o->pending.len, &state, o->next, &t);
         tsn_detect_output_release(&state);
         sim_texts_clear(&o->pending);
         fails = open || sim_trouble(s, SIM_F_CRASH, 50);
@@ -185,8 +184,7 @@ void sim_owner_haunt(struct sim_world *s, int32_t p)
         struct sim_transaction t = { .now_ms = s->now };
 
         tsn_detect_checkpoint(ghost->detect, ghost->next, &state);
-        sim_commit_detect(&s->cluster, p, ghost->pending.items, ghost->pending.len,
-                          state.state.items, state.state.len, ghost->next, &t);
+        sim_commit_detect(&s->cluster, p, ghost->pending.items, ghost->pending.len, &state, ghost->next, &t);
         tsn_detect_output_release(&state);
     }
     sim_note(s, SIM_E_DETECT_ZOMBIE);

@@ -52,20 +52,43 @@ static void metric(struct producer *p, int source, int64_t ts, const char *name,
         p->sink->point(p->sink->arg, series, ts, value);
 }
 
-static void log_line(struct producer *p, int64_t ts, const char *service, const char *level)
+/* What services say: words that vary and merge into one template, sooner or later; words that appear late; numbers; a secret. */
+static void message(struct producer *p, int64_t s, bool sick, char *out, size_t size)
 {
+    static const char *const names[] = { "anna", "bert", "cora", "dave", "edda", "finn",
+                                         "gina", "hugo", "iris", "jens", "kara", "lars" };
+    const char *any = names[sim_below(&p->random, 12)], *some = names[sim_below(&p->random, 1 + s / 60 % 12)],
+               *stage = names[s / 90 % 12];
+    int number = (int)sim_below(&p->random, 5000);
+
+    switch (sim_below(&p->random, 8)) {
+    case 0: snprintf(out, size, sick ? "upstream %s refused the connection" : "user %s logged in", any); break;
+    case 1: snprintf(out, size, "cache %s refilled in %d ms", some, number); break;
+    case 2: snprintf(out, size, "stage %s reached", stage); break;
+    case 3: snprintf(out, size, sick ? "disk of %s is full" : "heartbeat", some); break;
+    case 4: snprintf(out, size, "login of %s with password=hunter%d", any, number); break;
+    default: snprintf(out, size, "request %d took %d ms", number, number / 7);
+    }
+}
+
+static void log_line(struct producer *p, int64_t s, int64_t ts, const char *service, bool sick)
+{
+    const char *level = sick ? "ERROR" : "INFO";
+    char words[96];
     struct tsn_buf text = TSN_BUF_INIT;
     char series[160];
 
+    message(p, s, sick, words, sizeof words);
     snprintf(series, sizeof series,
              "log_messages_total{service=\"%s\",level=\"%s\",logger=\"app\"}", service, level);
     tsn_buf_printf(&text,
                    "{\"timestamp\":%lld,\"service\":\"%s\",\"level\":\"%s\",\"logger\":\"app\","
-                   "\"message\":\"request 17 took 12 ms\"}",
-                   (long long)ts, service, level);
+                   "\"message\":\"%s\"}",
+                   (long long)ts, service, level, words);
     sim_log_add(&p->cluster->inputs[2], ts, false, text.data, text.len);
     tsn_buf_release(&text);
     p->sink->delta(p->sink->arg, series, ts, 1);
+    p->sink->line(p->sink->arg, service, level, ts, words);
 }
 
 /* NaN or huge once in `odd` times. */
@@ -104,7 +127,7 @@ static void second(struct producer *p, int64_t s, int which, bool quiet)
         metric(p, counted, ts + sim_below(&p->random, 1000), "errors_total", services[which],
                (double)(1 + sim_below(&p->random, 4)) / 4, "delta");
     if (sim_below(&p->random, 4) == 0)
-        log_line(p, ts + sim_below(&p->random, 1000), services[which], sick ? "ERROR" : "INFO");
+        log_line(p, s, ts + sim_below(&p->random, 1000), services[which], sick);
 }
 
 /* Records in the order in which they reach the partition: by time plus up to two seconds. */

@@ -72,6 +72,7 @@ enum sim_broken {
     SIM_SPLIT_COMMIT, /* INGEST: records first, offsets in another transaction */
     SIM_READ_ABORTED, /* DETECT reads what was aborted */
     SIM_NO_COUNTERS,  /* state loses totals of counters */
+    SIM_NO_TEMPLATES, /* state loses what was mined of log lines */
     SIM_NO_CHUNKS,    /* state loses the past of long windows */
     SIM_NO_NAMES,     /* a takeover starts at the first sample, not where names were announced */
     SIM_OUTPUT_FIRST, /* DETECT: alerts first, offset and state in another transaction */
@@ -125,6 +126,7 @@ struct sim_cluster {
         int owner;      /* worker, as the group sees it; -1: there is no such partition yet */
     } sources[SIM_SOURCES];
     struct tsn_map state[SIM_PARTITIONS]; /* key → struct tsn_buf */
+    struct tsn_map templates;             /* the same */
     struct {
         TSN_VEC(struct sim_pending_state) records; /* committed, the marker is under way */
         int64_t open_ms;                           /* a transaction is open there until then */
@@ -160,10 +162,10 @@ struct sim_transaction {
 /* INGEST's transaction of one closed batch. */
 enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transaction *t,
                                   const struct tsn_closed_batch *batch);
-/* DETECT's: outputs as encoded transitions, state records, next offset. */
+/* DETECT's: alerts as encoded transitions, what a checkpoint gave (NULL: no checkpoint), next offset. */
 void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct tsn_buf *alerts,
-                       size_t alert_count, const struct tsn_state_record *state, size_t state_count,
-                       int64_t next_offset, const struct sim_transaction *t);
+                       size_t alert_count, const struct tsn_detect_output *out, int64_t next_offset,
+                       const struct sim_transaction *t);
 
 /* ---- what happens in the world ------------------------------------------------------------ */
 
@@ -172,6 +174,9 @@ void sim_commit_detect(struct sim_cluster *c, int32_t partition, const struct ts
 struct sim_sink {
     void (*point)(void *arg, const char *series, int64_t ts_ms, double value);
     void (*delta)(void *arg, const char *series, int64_t ts_ms, double value);
+    void (*line)(void *arg, const char *service, const char *level, int64_t ts_ms, const char *text);
+    /* A sample that no step before known_ms can have seen. */
+    void (*known)(void *arg, const char *series, int64_t known_ms, int64_t ts_ms, double value);
     void *arg;
 };
 struct sim_story {

@@ -203,6 +203,16 @@ void sim_responder_release(struct sim_responder *r);
  * paged for. */
 void sim_responder_calm(struct sim_world *s, struct sim_texts *events, struct tsn_map *paged);
 void sim_texts_clear(struct sim_texts *texts);
+
+/* Log lines as they happened; what mining must make of them. */
+struct sim_lines;
+struct sim_lines *sim_lines_new(void);
+void sim_lines_free(struct sim_lines **lines);
+void sim_lines_add(struct sim_lines *lines, const char *service, const char *level, int64_t ts_ms, const char *text);
+/* Mines them, pane by pane, and tells the sink of the series. Once. */
+void sim_lines_mine(struct sim_world *s, struct sim_lines *lines, const struct sim_sink *sink);
+/* Topic `templates` against them. */
+void sim_check_templates(struct sim_world *s, const struct sim_lines *lines);
 /* Counts what the commands were answered. */
 void sim_note_answer(struct sim_world *s, const struct tsn_effects *effects);
 bool sim_decode_alert(struct sim_world *s, size_t at, struct tsn_transition *t);

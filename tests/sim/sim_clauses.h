@@ -47,6 +47,12 @@
     X(SWITCHED, "rule sets switching", "a partition of samples goes over", "lib_check: check_law")                               \
     X(WARMING, "rule sets switching", "a transition of a rule that is warming", "lib_check: check_law")                          \
     X(RULE_GONE, "rule sets switching", "an alert ends with its rule", "lib_check: check_law")                                   \
+    X(DISCOVERED, "log lines", "a template is discovered", "lib_mining: mine_pane")                                              \
+    X(MERGED, "log lines", "a template is merged into another", "lib_mining: take_merges")                                       \
+    X(SAMPLE_LINE, "log lines", "a sample line is found in the input", "lib_mining: check_sample")                               \
+    X(SECRET, "log lines", "one with a secret, masked", "lib_mining: check_sample")                                              \
+    X(TEMPLATE_TAKEN, "log lines", "a takeover finds templates in state", "lib_detect: sim_owner_start")                         \
+    X(TEMPLATE_FIRED, "log lines", "an alert on a template fires, with its text", "lib_check: note_transition")                  \
     X(CHUNK_TAKEN, "windows longer than one hour", "a takeover finds chunks in state", "lib_detect: sim_owner_start")            \
     X(CHUNK_DROPPED, "windows longer than one hour", "a chunk behind its window leaves state", "lib_cluster: put_state")         \
     X(LONG_FIRED, "windows longer than one hour", "an alert on a long window fires", "lib_check: check_law")                     \
