@@ -113,7 +113,7 @@ static void owner_commit(struct sim_world *s, struct sim_owner *o, int32_t p)
 {
     struct tsn_detect_output state = { 0 };
     struct sim_transaction t = { .now_ms = s->now };
-    bool fails = sim_trouble(s, SIM_F_CRASH, 25), open = sim_trouble(s, SIM_F_TIMEOUT, 60);
+    bool fails = sim_trouble(s, SIM_F_CRASH, 50), open = sim_trouble(s, SIM_F_TIMEOUT, 100);
 
     if (sim_trouble(s, SIM_F_MARKER, 5))
         t.late_ms[sim_below(&s->random, 2)] = sim_below(&s->random, 4000);
@@ -125,7 +125,7 @@ static void owner_commit(struct sim_world *s, struct sim_owner *o, int32_t p)
         sim_commit_detect(&s->cluster, p, o->pending.items, o->pending.len, &state, o->next, &t);
         tsn_detect_output_release(&state);
         sim_texts_clear(&o->pending);
-        fails = open || sim_trouble(s, SIM_F_CRASH, 50);
+        fails = open || sim_trouble(s, SIM_F_CRASH, 100);
         if (fails)
             sim_note(s, open ? SIM_E_DETECT_DIES_INSIDE : SIM_E_DETECT_DIES_BEHIND);
     } else {

@@ -57,16 +57,14 @@ static void message(struct producer *p, int64_t s, bool sick, char *out, size_t 
 {
     static const char *const names[] = { "anna", "bert", "cora", "dave", "edda", "finn",
                                          "gina", "hugo", "iris", "jens", "kara", "lars" };
-    const char *any = names[sim_below(&p->random, 12)], *some = names[sim_below(&p->random, 1 + s / 60 % 12)],
-               *stage = names[s / 90 % 12];
+    const char *any = names[sim_below(&p->random, 8)], *some = names[sim_below(&p->random, 1 + s / 60 % 9)];
     int number = (int)sim_below(&p->random, 5000);
 
-    switch (sim_below(&p->random, 8)) {
+    switch (sim_below(&p->random, 6)) {
     case 0: snprintf(out, size, sick ? "upstream %s refused the connection" : "user %s logged in", any); break;
     case 1: snprintf(out, size, "cache %s refilled in %d ms", some, number); break;
-    case 2: snprintf(out, size, "stage %s reached", stage); break;
-    case 3: snprintf(out, size, sick ? "disk of %s is full" : "heartbeat", some); break;
-    case 4: snprintf(out, size, "login of %s with password=hunter%d", any, number); break;
+    case 2: snprintf(out, size, "stage %s reached", names[s / 90 % 12]); break;
+    case 3: snprintf(out, size, "login with password=hunter%d failed", number); break;
     default: snprintf(out, size, "request %d took %d ms", number, number / 7);
     }
 }
