@@ -4,7 +4,8 @@
  *   lint.c         the run, findings, positions, what holds between rules
  *   lint_expr.c    label flow, value ranges, thresholds: what an expression can give
  *   lint_value.c   findings on values: ratios, rates, thresholds, windows
- *   lint_rule.c    findings on a rule as a whole: annotations, absence, sharding, objectives
+ *   lint_rule.c    findings on a rule as a whole: annotations, absence, objectives
+ *   lint_shard.c   rules that no one shard can answer
  *
  * Precision before recall: a finding must hold whatever the data, or name the text it rests on.
  */
@@ -32,6 +33,7 @@ char *lint_print(const struct tsn_expr *e);
 
 void lint_values(struct lint *l);
 void lint_rule(struct lint *l);
+void lint_shards(struct lint *l); /* of l->rule */
 
 /* ---- what an expression can give ----------------------------------------------------------- */
 

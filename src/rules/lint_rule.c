@@ -224,88 +224,6 @@ static void check_absence(struct lint *l, const struct lint_threshold *t)
              "nothing at all");
 }
 
-/* ---- sharding ----------------------------------------------------------------------------- */
-
-struct shard {
-    struct lint *l;
-    const struct tsn_expr *at;
-    const char *why, *fix;
-    bool pinned; /* every selector by "=" to one value */
-    const char *pin;
-    bool selectors;
-};
-
-static bool see_selector(const struct tsn_expr *e, void *arg)
-{
-    struct shard *s = arg;
-    const struct tsn_matcher *m;
-
-    if (e->kind != TSN_EXPR_SELECTOR)
-        return true;
-    m = lint_matcher(e, s->l->opt.shard_label);
-    s->selectors = true;
-    if (!m || m->op != TSN_MATCH_EQ || (s->pin && strcmp(s->pin, m->value)))
-        s->pinned = false;
-    else
-        s->pin = m->value;
-    return true;
-}
-
-static bool lists(const char *const *labels, uint32_t count, const char *label)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(labels[i], label))
-            return true;
-    return false;
-}
-
-static bool unshard(struct shard *s, const struct tsn_expr *e, const char *why, const char *fix)
-{
-    s->at = e;
-    s->why = why;
-    s->fix = fix;
-    return false;
-}
-
-static bool breaks_shards(const struct tsn_expr *e, void *arg)
-{
-    struct shard *s = arg;
-    const char *label = s->l->opt.shard_label;
-
-    if (e->kind == TSN_EXPR_AGGREGATE) {
-        bool listed = lists(e->u.aggregate.labels, e->u.aggregate.label_count, label);
-
-        if (e->u.aggregate.without ? listed : !listed)
-            return unshard(s, e, "an aggregation over all shards", "add the label to by (…)");
-    }
-    if (e->kind == TSN_EXPR_BINARY && e->u.binary.lhs->type == TSN_TYPE_VECTOR &&
-        e->u.binary.rhs->type == TSN_TYPE_VECTOR && e->u.binary.matching_given) {
-        bool listed = lists(e->u.binary.match_labels, e->u.binary.match_label_count, label);
-
-        if (e->u.binary.on ? !listed : listed)
-            return unshard(s, e, "a match across shards", "match on the label, too");
-    }
-    if (lint_is_call(e, "absent") || lint_is_call(e, "absent_over_time"))
-        return unshard(s, e, "absent of series on any shard", "pin the label by \"=\" in the selector");
-    if (lint_is_call(e, "scalar"))
-        return unshard(s, e, "scalar of series on any shard", "match vectors instead");
-    return true;
-}
-
-static void check_shards(struct lint *l)
-{
-    struct shard s = { .l = l, .pinned = true };
-
-    tsn_expr_walk(l->rule->query->root, see_selector, &s);
-    if (!s.selectors || s.pinned)
-        return;
-    tsn_expr_walk(l->rule->query->root, breaks_shards, &s);
-    if (!s.why)
-        return;
-    lint_add(l, s.at, "not-sharded", TSN_LINT_INFO, lint_text("%s: `%s`", s.fix, l->opt.shard_label),
-             "%s: the rule's group runs on one worker for all values of `%s`", s.why, l->opt.shard_label);
-}
-
 /* ---- objectives --------------------------------------------------------------------------- */
 
 static const struct tsn_service *pinned_service(const struct lint *l, const struct tsn_expr *selector)
@@ -445,7 +363,7 @@ void lint_rule(struct lint *l)
     size_t count = lint_thresholds(r->query->root, thresholds);
     bool objectives = l->opt.policy && r->is_alert && mentions_catalogue(l);
 
-    check_shards(l);
+    lint_shards(l);
     if (!r->is_alert)
         return;
     check_for(l);

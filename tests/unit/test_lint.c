@@ -168,6 +168,52 @@ static void rules_that_need_all_shards_are_told(void **state)
     assert_sharding("vector(1)", false);
 }
 
+/* "line: suggestion" of each not-sharded finding. */
+static char *shard_findings(const char *text)
+{
+    struct tsn_rule_set *set = load("a.yaml", text, strlen(text));
+    struct tsn_lint_findings findings = { NULL, 0, 0 };
+    struct tsn_buf out = TSN_BUF_INIT;
+
+    tsn_lint_run(set, NULL, &findings);
+    for (size_t i = 0; i < findings.len; i++)
+        if (!strcmp(findings.items[i].id, "not-sharded"))
+            tsn_buf_printf(&out, "%u: %s\n", findings.items[i].at.line,
+                           findings.items[i].suggestion ? findings.items[i].suggestion : findings.items[i].text);
+    tsn_lint_findings_release(&findings);
+    tsn_rule_set_free(&set);
+    return tsn_buf_take(&out, NULL);
+}
+
+static void a_file_for_another_division_is_told_once(void **state)
+{
+    static const struct {
+        const char *text, *expected;
+    } files[] = {
+        /* none keeps the shard label: once, with the label that divides most of them (le is none) */
+        { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: \"sum by (pod, le) (x) > 1\" }\n  - { alert: B, expr: sum by (pod) (x) > 2 }\n"
+          "  - { alert: C, expr: sum by (le) (x) > 3 }\n", "4: detect: { shard_label: pod } divides 2 of them, if the series have it\n" },
+        /* half of them keep it: the others one by one, where they break */
+        { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n  - { alert: B, expr: sum(x) > 2 }\n",
+          "5: add the label to by (…): `service`\n" },
+        { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n  - { alert: B, expr: a * on (x) b > 2 }\n"
+          "  - { alert: C, expr: x{service=\"a\"} > 0 }\n", "5: match on the label, too: `service`\n" },
+        /* what the proof alone knows */
+        { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n"
+          "  - { alert: B, expr: x > 2, annotations: { d: '{{ query \"up\" }}' } }\n",
+          "5: a template calls query: the rule's group runs on one worker for all values of `service`\n" },
+        { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n", "" },
+    };
+
+    TSN_UNUSED(state);
+    for (size_t i = 0; i < TSN_ARRAY_LEN(files); i++) {
+        char *got = shard_findings(files[i].text);
+
+        assert_string_equal(got, files[i].expected);
+        tsn_free(got);
+    }
+}
+
 static void one_expression_in_two_alerts_is_told_once(void **state)
 {
     static const char text[] = "groups:\n- name: g\n  rules:\n  - { alert: A, expr: up  ==  0 }\n"
@@ -279,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_is_found_and_nothing_else),
         cmocka_unit_test(rules_that_need_all_shards_are_told),
+        cmocka_unit_test(a_file_for_another_division_is_told_once),
         cmocka_unit_test(one_expression_in_two_alerts_is_told_once),
         cmocka_unit_test(cost_is_series_times_window),
         cmocka_unit_test(all_mistakes_of_the_six_rules_are_found),
