@@ -197,7 +197,7 @@ static void a_file_for_another_division_is_told_once(void **state)
         { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n  - { alert: B, expr: sum(x) > 2 }\n",
           "5: add the label to by (…): `service`\n" },
         { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n  - { alert: B, expr: a * on (x) b > 2 }\n"
-          "  - { alert: C, expr: x{service=\"a\"} > 0 }\n", "5: match on the label, too: `service`\n" },
+          "  - { alert: C, expr: 'x{service=\"a\"} > 0' }\n", "5: match on the label, too: `service`\n" },
         /* what the proof alone knows */
         { "groups:\n- name: g\n  rules:\n  - { alert: A, expr: x > 1 }\n"
           "  - { alert: B, expr: x > 2, annotations: { d: '{{ query \"up\" }}' } }\n",
