@@ -119,7 +119,7 @@ struct tsn_config {
     struct {
         char *shard_label;
         bool warmup;
-        int64_t max_series, lookback_ms, commit_interval_ms;
+        int64_t max_series, max_samples, max_output, lookback_ms, commit_interval_ms;
         char *external_url;
         struct tsn_pair_texts external_labels;
     } detect;

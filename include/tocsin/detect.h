@@ -14,7 +14,8 @@
  * A checkpoint and the records before it in `state`, with the log, give back the very state: what a
  * new owner gives is what the old one would have given, byte for byte (src/detect/takeover.c).
  *
- * Limits: series per partition (`max_series`), samples by window length. Each is counted. A series that
+ * Limits: series per partition (`max_series`), samples by window length; what a rule reads and gives at a step
+ * (a rule over it fails at that step, its instances stand, the others go on). Each is counted. A series that
  * nobody reads is not kept; one whose samples lie behind all windows is forgotten.
  */
 #ifndef TOCSIN_DETECT_H
@@ -33,6 +34,8 @@ struct tsn_detect_options {
     int64_t counter_ttl_ms; /* 0: 2 h */
     int64_t lookback_ms;    /* 0: 5 m */
     size_t max_series;      /* 0: 2,000,000 */
+    size_t max_samples;     /* that an expression may read in a step; 0: 50,000,000, as Prometheus */
+    size_t max_output;      /* elements that a rule may give at a step; 0: 1,000,000 */
     int64_t long_ms, chunk_ms; /* 0: windows over 1 h lie in state as chunks of 30 min; the same at every takeover */
     bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
     bool reuse_sums;        /* test only: windows keep one running sum, whose bits then depend on the past (tests/sim) */
@@ -69,6 +72,7 @@ struct tsn_detect_stats {
     uint64_t batches, samples, deltas, steps, rule_evaluations, rule_errors;
     uint64_t late_dropped, late_moved; /* the second test of lateness */
     uint64_t series_limit_hits, transitions, series;
+    uint64_t rule_limit_hits; /* of rule_errors: max_samples, max_output, a group's limit */
     int64_t watermark_ms;  /* least unit time; TSN_TIME_NONE before any */
     int64_t rule_set;      /* in force */
     uint64_t leaps;        /* times a unit left out steps because its time leapt by more than 7 days at once */

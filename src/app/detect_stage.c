@@ -283,6 +283,8 @@ static struct tsn_detect *new_core(struct session *s, int32_t partition)
         .counter_ttl_ms = s->settings.counter_ttl_ms,
         .lookback_ms = s->settings.lookback_ms,
         .max_series = (size_t)s->config->detect.max_series,
+        .max_samples = (size_t)s->config->detect.max_samples,
+        .max_output = (size_t)s->config->detect.max_output,
         .external_labels = s->settings.external_labels,
         .external_url = s->settings.external_url,
     };
@@ -486,7 +488,7 @@ static void publish_stats(struct session *s)
         sum.late_dropped += one.late_dropped;
         sum.late_moved += one.late_moved;
         sum.series += one.series;
-        sum.series_limit_hits += one.series_limit_hits;
+        sum.series_limit_hits += one.series_limit_hits + one.rule_limit_hits;
         add_mining(&sum.mining, &one.mining);
         sum.rule_set = one.rule_set;
         if (one.watermark_ms != TSN_TIME_NONE && one.watermark_ms < least_ms)

@@ -280,6 +280,8 @@ static void open_core(struct source *s, int32_t partitions)
                     .counter_ttl_ms = s->settings.counter_ttl_ms,
                     .lookback_ms = s->settings.lookback_ms,
                     .max_series = (size_t)s->config->detect.max_series,
+                    .max_samples = (size_t)s->config->detect.max_samples,
+                    .max_output = (size_t)s->config->detect.max_output,
                     .external_labels = s->settings.external_labels,
                     .external_url = s->settings.external_url },
         .from_ms = s->replay->from_ms,

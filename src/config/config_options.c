@@ -82,6 +82,8 @@ static const struct tsn_config_option detect_options[] = {
     { "shard_label", TSN_CK_TEXT, AT(detect, shard_label), 0, 0, "service", NULL, "samples are partitioned by this label" },
     { "warmup", TSN_CK_BOOL, AT(detect, warmup), 0, 0, "on", NULL, "mark transitions of rules that have not seen a whole window" },
     { "max_series", TSN_CK_INT, AT(detect, max_series), 1, 100000000, "2000000", NULL, "series a partition of samples" },
+    { "max_samples", TSN_CK_INT, AT(detect, max_samples), 1, 10000000000, "50000000", NULL, "samples that a rule may read in a step; over it the rule fails at that step, the others go on" },
+    { "max_output", TSN_CK_INT, AT(detect, max_output), 1, 100000000, "1000000", NULL, "elements that a rule may give at a step; over it as max_samples" },
     { "lookback", TSN_CK_DURATION, AT(detect, lookback_ms), SECOND, DAY, "5m", NULL, "how long a sample stands for its series" },
     { "commit_interval", TSN_CK_DURATION, AT(detect, commit_interval_ms), 10, MINUTE, "200ms", NULL, "a transaction this often" },
     { "external_url", TSN_CK_TEXT, AT(detect, external_url), 0, 0, "", NULL, "for links in templates" },

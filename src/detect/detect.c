@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { DEFAULT_MAX_SERIES = 2000000 };
+enum { DEFAULT_MAX_SERIES = 2000000, DEFAULT_MAX_OUTPUT = 1000000 };
 
 struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
 {
@@ -25,6 +25,8 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
         d->opt.lookback_ms = TSN_DEFAULT_LOOKBACK_MS;
     if (!d->opt.max_series)
         d->opt.max_series = DEFAULT_MAX_SERIES;
+    if (!d->opt.max_output)
+        d->opt.max_output = DEFAULT_MAX_OUTPUT;
     TSN_ASSERT(d->opt.partition_count > 0);
     tsn_store_init(&d->store);
     tsn_mining_init(d);

@@ -252,7 +252,8 @@ static void plan_group(struct tsn_detect *d, const struct unit *unit, uint32_t g
 
 void tsn_detect_attach_all(struct tsn_detect *d)
 {
-    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms, .reuse_sums = d->opt.reuse_sums };
+    struct tsn_eval_options options = { .lookback_ms = d->opt.lookback_ms, .max_samples = d->opt.max_samples,
+                                        .reuse_sums = d->opt.reuse_sums };
 
     forget_readers(d);
     tsn_detect_index_release(&d->index_of_units);

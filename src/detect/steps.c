@@ -172,6 +172,7 @@ static enum tsn_err evaluate(const struct query_env *env, const struct tsn_query
                              struct tsn_error *error)
 {
     struct tsn_eval_options options = { .lookback_ms = env->d->opt.lookback_ms,
+                                        .max_samples = env->d->opt.max_samples,
                                         .start_ms = env->at_ms,
                                         .end_ms = env->at_ms };
     enum tsn_err err = tsn_eval_instant(query, &env->storage, env->at_ms, &options, out, error);
@@ -205,9 +206,10 @@ static enum tsn_err query_from_template(void *arg, const char *expr, struct tsn_
     return err;
 }
 
-static void rule_failed(struct tsn_detect *d, struct rule_run *run, const char *message)
+static void rule_failed(struct tsn_detect *d, struct rule_run *run, enum tsn_err err, const char *message)
 {
     d->stats.rule_errors++;
+    d->stats.rule_limit_hits += err == TSN_ERR_LIMIT;
     run->errors++;
     tsn_free(run->last_error);
     run->last_error = tsn_strdup(message);
@@ -250,7 +252,7 @@ static void apply_alerts(struct tsn_detect *d, const struct rule_step *step, str
     emit_changes(d, step, &changes, out);
     tsn_alert_changes_release(&changes);
     if (err) {
-        rule_failed(d, step->run, error.message);
+        rule_failed(d, step->run, err, error.message);
         return;
     }
     if (!d->alerts_read)
@@ -267,13 +269,13 @@ static void apply_record(struct tsn_detect *d, const struct rule_step *step, con
     size_t count = 0;
 
     if (tsn_record_rule_apply(step->run->rule, result->vector, result->vector_len, &written, &count, &error)) {
-        rule_failed(d, step->run, error.message);
+        rule_failed(d, step->run, TSN_ERR_INVALID, error.message);
         return;
     }
     if (step->group->limit > 0 && count > (size_t)step->group->limit) {
         tsn_error_set(&error, TSN_ERR_LIMIT, "exceeded limit of %lld with %zu series", (long long)step->group->limit,
                       count);
-        rule_failed(d, step->run, error.message);
+        rule_failed(d, step->run, TSN_ERR_LIMIT, error.message);
         tsn_vector_samples_free(written, count);
         return;
     }
@@ -281,7 +283,7 @@ static void apply_record(struct tsn_detect *d, const struct rule_step *step, con
         give(d, &given, written[i].labels, step->at_ms, written[i].value);
     tsn_vector_samples_free(written, count);
     if (given.conflict)
-        rule_failed(d, step->run, "another rule gave a series of this rule at the same time another value");
+        rule_failed(d, step->run, TSN_ERR_CONFLICT, "another rule gave a series of this rule at the same time another value");
     replace_given(d, step->run, &given, step->at_ms);
 }
 
@@ -292,13 +294,18 @@ static void run_rule(struct tsn_detect *d, const struct rule_step *step, struct 
     struct rule_run *run = step->run;
     struct tsn_result result;
     struct tsn_error error = { 0 };
+    enum tsn_err err;
 
     d->stats.rule_evaluations++;
     run->evaluations++;
     d->step_mark++;
     tsn_result_init(&result);
-    if (evaluate_rule(&query, run, &result, &error)) {
-        rule_failed(d, run, error.message);
+    err = evaluate_rule(&query, run, &result, &error);
+    if (!err && result.vector_len > d->opt.max_output)
+        err = tsn_error_set(&error, TSN_ERR_LIMIT, "gives %zu elements, more than the limit of %zu", result.vector_len,
+                            d->opt.max_output);
+    if (err) {
+        rule_failed(d, run, err, error.message);
     } else {
         run->last_count = result.vector_len;
         run->ever_matched |= result.vector_len > 0;

@@ -453,7 +453,7 @@ enum tsn_err tsn_plan_step(struct tsn_plan *plan, const struct tsn_storage *stor
     if (good) {
         tsn_plans_settle(plans);
         tsn_node_eval(plan->root, &step);
-        good = !plan->root->failed && plan->root->cost <= plans->opt.max_samples;
+        good = !plan->root->failed && plan->root->cost <= plans->opt.max_samples; /* stale markers count here: never too few */
     }
     if (good) {
         give_result(plan, at_ms, result);

@@ -243,6 +243,7 @@ struct world {
     struct source *series[MAX_SERIES]; /* in canonical order */
     size_t count;
     int64_t now_ms, floor_ms, past_ms;
+    struct tsn_eval_options options;
     struct tsn_query *queries[QUERIES];
     struct tsn_plans *plans[2];
     struct tsn_plan *plan[2][QUERIES];
@@ -379,7 +380,7 @@ static void go(struct world *w, size_t i)
 static void build(struct world *w, int p)
 {
     tsn_plans_free(&w->plans[p]);
-    w->plans[p] = tsn_plans_new(NULL);
+    w->plans[p] = tsn_plans_new(&w->options);
     for (size_t i = 0; i < w->count; i++)
         w->series[i]->in[p] = tsn_plans_series_add(w->plans[p], w->series[i]->labels, &w->series[i]->samples, 1 << 3);
     for (size_t q = 0; q < QUERIES; q++)
@@ -443,7 +444,7 @@ static void compare(struct world *w, int p, size_t q, int64_t at_ms, uint64_t se
 
     tsn_result_init(&naive);
     tsn_result_init(&plan);
-    naive_err = tsn_eval_instant(w->queries[q], &storage, at_ms, NULL, &naive, &naive_error);
+    naive_err = tsn_eval_instant(w->queries[q], &storage, at_ms, &w->options, &naive, &naive_error);
     plan_err = tsn_plan_step(w->plan[p][q], &storage, at_ms, w->floor_ms, &plan, &plan_error);
     if (naive_err != plan_err || strcmp(naive_error.message, plan_error.message) != 0 ||
         (!naive_err && !equal(&naive, &plan))) {
@@ -486,7 +487,8 @@ static void write_in_step(struct world *w, int64_t at_ms)
 static void run_world(uint64_t seed)
 {
     struct world w = { .now_ms = 1000000 + below(1000000), .floor_ms = TSN_TIME_NONE,
-                       .past_ms = one_in(3) ? 3000000 : 400000 }; /* windows of hundreds of samples too */
+                       .past_ms = one_in(3) ? 3000000 : 400000, /* windows of hundreds of samples too */
+                       .options.max_samples = one_in(8) ? (size_t)(1 + below(500)) : 0 };
 
     for (size_t q = 0; q < QUERIES; q++)
         w.queries[q] = random_query();
