@@ -5,6 +5,10 @@
  * served inside the poll, on the polling thread, for both protocols (eager and cooperative). Committed offsets are fetched with
  * their metadata, stable, before a partition starts; the stage may put another start in their place.
  *
+ * librdkafka looks for new partitions every 30 s (topic.metadata.refresh.interval.ms), and whoever writes to them sooner would be late. So
+ * tsn_consumer_committed, which INGEST calls once a second, sees how many there are, and where they became more asks for all metadata: the one
+ * public call whose answer the group takes notice of.
+ *
  * A batch may hold messages of before a rebalance that was served while it was gathered; the stage drops what lies below its own next
  * offset or belongs to nobody, which makes that harmless: messages of one partition always come in order from where it stood.
  */
@@ -22,6 +26,7 @@ struct tsn_consumer {
     rd_kafka_t *rk, *observer; /* observer: read_uncommitted, never subscribed */
     rd_kafka_queue_t *queue;
     char **topics;
+    int32_t *counts; /* partitions of each topic, as last seen; 0: not seen yet */
     size_t topic_count;
     char *group;
     struct tsn_consumer_options opt; /* config is not kept */
@@ -212,6 +217,7 @@ struct tsn_consumer *tsn_consumer_new(const struct tsn_consumer_options *o, stru
     c->sasl_password = tsn_strdup(property(o->config, "sasl.password"));
     c->topic_count = o->topic_count;
     c->topics = tsn_calloc(o->topic_count, sizeof *c->topics);
+    c->counts = tsn_calloc(o->topic_count, sizeof *c->counts);
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[i] = tsn_strdup(o->topics[i]);
     rd_kafka_conf_set_opaque(conf, c);
@@ -374,6 +380,20 @@ int64_t tsn_consumer_query_end(struct tsn_consumer *c, int32_t topic, int32_t pa
     return rd_kafka_query_watermark_offsets(c->observer, c->topics[topic], partition, &low, &high, timeout_ms) ? -1 : high;
 }
 
+/* A topic has more partitions than it had: the group must hear of it. Without an answer it is tried again with the next look. */
+static void note_count(struct tsn_consumer *c, size_t topic, int32_t count, int timeout_ms)
+{
+    const struct rd_kafka_metadata *md = NULL;
+
+    if (c->counts[topic] && count > c->counts[topic]) {
+        tsn_log(TSN_LOG_INFO, "kafka", "a topic has new partitions", "topic=%s partitions=%d", c->topics[topic], count);
+        if (rd_kafka_metadata(c->rk, 1, NULL, &md, timeout_ms))
+            return;
+        rd_kafka_metadata_destroy(md);
+    }
+    c->counts[topic] = count;
+}
+
 static enum tsn_err all_partitions(struct tsn_consumer *c, int timeout_ms, rd_kafka_topic_partition_list_t *list,
                                    struct tsn_error *error)
 {
@@ -384,6 +404,8 @@ static enum tsn_err all_partitions(struct tsn_consumer *c, int timeout_ms, rd_ka
 
         for (int p = 0; !code && md->topic_cnt == 1 && p < md->topics[0].partition_cnt; p++)
             rd_kafka_topic_partition_list_add(list, c->topics[t], p);
+        if (!code && md->topic_cnt == 1)
+            note_count(c, t, md->topics[0].partition_cnt, timeout_ms);
         if (md)
             rd_kafka_metadata_destroy(md);
         rd_kafka_topic_destroy(rkt);
@@ -439,6 +461,7 @@ void tsn_consumer_free(struct tsn_consumer **consumer)
     for (size_t i = 0; i < c->topic_count; i++)
         tsn_free(c->topics[i]);
     tsn_free(c->topics);
+    tsn_free(c->counts);
     tsn_free(c->group);
     tsn_free(c->sasl_username);
     tsn_free(c->sasl_password);
