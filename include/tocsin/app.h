@@ -70,7 +70,7 @@ struct tsn_app_stats {
     } ingest;
     struct {
         bool running, ready;
-        uint64_t batches, samples, steps, evaluations, rule_errors, transitions, late_dropped, late_moved, series, bad_records, limits;
+        uint64_t batches, samples, steps, evaluations, rule_errors, transitions, late_dropped, late_moved, series, bad_records, limits, limit_dropped;
         uint64_t commits, aborts, sessions, fenced, takeovers;
         struct tsn_mining_stats mining;
         int64_t step_us_total, commit_us_total, watermark_ms, rule_set, blind_since_ms, last_commit_ns;

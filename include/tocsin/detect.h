@@ -71,7 +71,8 @@ struct tsn_mining_stats {
 struct tsn_detect_stats {
     uint64_t batches, samples, deltas, steps, rule_evaluations, rule_errors;
     uint64_t late_dropped, late_moved; /* the second test of lateness */
-    uint64_t series_limit_hits, transitions, series;
+    uint64_t series_limit_hits, transitions, series; /* hits: announcements refused; a series is announced once a minute */
+    uint64_t limit_dropped;                          /* samples and deltas of series that were refused */
     uint64_t rule_limit_hits; /* of rule_errors: max_samples, max_output, a group's limit */
     int64_t watermark_ms;  /* least unit time; TSN_TIME_NONE before any */
     int64_t rule_set;      /* in force */

@@ -3,7 +3,7 @@
  *
  * One object serves one INGEST worker: all its assigned input partitions. The shell feeds records in order
  * of offset per partition, says when a partition is proved empty, and closes a batch every few hundred
- * ms or at a size limit. A closed batch is immutable: encoded bytes, one record for EVERY partition of `samples`,
+ * ms or at a size limit. A closed batch is immutable: encoded bytes, one record (or several, src/ingest/slices.c) for EVERY partition of `samples`,
  * dead letters, and the offsets to commit with their metadata. After an abort the same bytes go out again. When batches
  * must be dropped (partition lost, epoch changed) the shell frees the object and makes a new one, with a new writer
  * number, from the committed offsets: nothing of the dropped ones may be remembered.
@@ -28,6 +28,7 @@ struct tsn_ingest_options {
     int32_t slot;
     int64_t writer;             /* differs after every restart and after every drop */
     int32_t samples_partitions; /* of topic samples */
+    size_t record_bytes;        /* largest record of samples, 0: 8 MiB; a batch that needs larger ones goes out in several rounds */
     /* The writer schema with this registry id, as JSON text, borrowed for ever. NOT_FOUND: there is no such schema
      * (dead letter). UNREACHABLE: not known now; tsn_ingest_record then gives it back and the record is offered again. NULL: no registry. */
     enum tsn_err (*schema)(void *arg, int32_t id, const char **json, size_t *len, struct tsn_error *error);
@@ -109,8 +110,9 @@ struct tsn_commit_offset {
 };
 struct tsn_closed_batch {
     int64_t epoch, seq, wall_ms; /* wall_ms is the Kafka timestamp of the records */
-    struct tsn_buf *records;     /* [record_count]: record p goes to partition p of samples */
+    struct tsn_buf *records;     /* [record_count], a multiple of partitions: record i goes to partition i % partitions of samples, in this order */
     size_t record_count;
+    int32_t partitions; /* of samples */
     struct tsn_dead_letter *dead;
     size_t dead_count;
     struct tsn_commit_offset *offsets;

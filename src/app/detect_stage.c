@@ -489,6 +489,7 @@ static void publish_stats(struct session *s)
         sum.late_moved += one.late_moved;
         sum.series += one.series;
         sum.series_limit_hits += one.series_limit_hits + one.rule_limit_hits;
+        sum.limit_dropped += one.limit_dropped;
         add_mining(&sum.mining, &one.mining);
         sum.rule_set = one.rule_set;
         if (one.watermark_ms != TSN_TIME_NONE && one.watermark_ms < least_ms)
@@ -510,6 +511,7 @@ static void publish_stats(struct session *s)
     to->detect.late_moved = sum.late_moved;
     to->detect.series = sum.series;
     to->detect.limits = sum.series_limit_hits;
+    to->detect.limit_dropped = sum.limit_dropped;
     to->detect.mining = sum.mining;
     to->detect.rule_set = sum.rule_set;
     to->detect.watermark_ms = s->watermark_ms;

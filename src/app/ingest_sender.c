@@ -55,9 +55,9 @@ static enum tsn_err send_once(struct ingest_session *s, const struct tsn_closed_
     if (opt->before_transaction)
         opt->before_transaction(opt->before_transaction_arg);
     err = tsn_producer_begin(s->producer, error);
-    for (size_t p = 0; p < b->record_count && !err; p++)
-        err = tsn_producer_send(s->producer, s->config->topics.samples, (int32_t)p, NULL, 0, b->records[p].data, b->records[p].len,
-                                b->wall_ms, NULL, 0, error);
+    for (size_t i = 0; i < b->record_count && !err; i++)
+        err = tsn_producer_send(s->producer, s->config->topics.samples, (int32_t)(i % (size_t)b->partitions), NULL, 0, b->records[i].data,
+                                b->records[i].len, b->wall_ms, NULL, 0, error);
     for (size_t i = 0; i < b->dead_count && !err; i++)
         err = send_dead_letter(s, &b->dead[i], error);
     if (!err)

@@ -62,6 +62,7 @@ static const struct field fields[] = {
     DE(U64, mining.unknown_texts, "tocsin_detect_log_texts_unknown_total", "Signatures mined as <*>, for want of their text."),
     DE(U64, bad_records, "tocsin_detect_bad_records_total", "Records of samples that could not be read."),
     DE(U64, limits, "tocsin_detect_limit_hits_total", "A limit of detect was met."),
+    DE(U64, limit_dropped, "tocsin_detect_limit_dropped_total", "Samples dropped: their series was one too many."),
     DE(U64, commits, "tocsin_detect_commits_total", "Transactions committed."),
     DE(U64, aborts, "tocsin_detect_aborts_total", "Transactions aborted."),
     DE(U64, sessions, "tocsin_detect_sessions_total", "Times the stage started from what is committed."),

@@ -248,9 +248,12 @@ static struct series *wanted(struct tsn_detect *d, struct writer *w, uint32_t re
 {
     struct series **slot = ref_slot(w, ref, false);
 
+    if (slot && *slot && *slot != &nobody)
+        return (*slot)->readers->count ? *slot : NULL;
     if (slot && *slot)
-        return *slot != &nobody && (*slot)->readers->count ? *slot : NULL;
-    d->stats.unknown_refs++;
+        d->stats.limit_dropped++;
+    else
+        d->stats.unknown_refs++;
     return NULL;
 }
 

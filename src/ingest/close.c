@@ -254,22 +254,98 @@ static void visit_commit(struct tsn_ingest *in, struct part *part, void *arg)
 
 /* ---- the batch ---------------------------------------------------------------------------- */
 
-static void encode(const struct tsn_ingest *in, const struct place *place, const struct input_list *list,
-                   const struct tsn_closed_batch *closed, struct tsn_buf *out)
-{
-    const struct tsn_batch b = {
-        .format = TSN_FORMAT_VERSION, .slot = in->opt.slot, .writer = in->opt.writer, .epoch = closed->epoch,
-        .seq = closed->seq, .rule_set = in->batch_set, .wall_ms = closed->wall_ms,
-        .inputs = list->inputs.items, .input_count = list->inputs.len,
-        .decls = list->decls.items, .decl_count = list->decls.len,
-        .series = place->series.items, .series_count = place->series.len,
-        .points = place->points.items, .point_count = place->points.len,
-        .deltas = place->deltas.items, .delta_count = place->deltas.len,
-        .signatures = place->signatures.items, .signature_count = place->signatures.len,
-        .signature_counts = place->counts.items, .signature_count_count = place->counts.len,
-    };
+/* Largest record of `samples`: below the topic's limit (topics/samples.yaml), with room for the inputs and the broker's frame. */
+enum { RECORD_BYTES = 8 * 1024 * 1024 };
 
-    tsn_codec_batch_encode(&b, out);
+static size_t record_limit(const struct tsn_ingest *in)
+{
+    return in->opt.record_bytes ? in->opt.record_bytes : RECORD_BYTES;
+}
+
+/* One round: what each place holds from its `at` on, as far as it fits. Those before the last hold time: no watermark, nobody idle. */
+struct round {
+    struct tsn_batch *batches; /* [samples_partitions], borrowing from the places */
+    bool last;
+};
+
+static void slice_round(const struct tsn_ingest *in, struct slice_at *at, size_t room, struct round *round)
+{
+    round->last = true;
+    for (int32_t p = 0; p < in->opt.samples_partitions; p++) {
+        slice_next(&in->places[p], &at[p], room, &round->batches[p]);
+        round->last = round->last && slice_done(&in->places[p], &at[p]);
+    }
+}
+
+static void encode_round(struct tsn_ingest *in, const struct round *round, const struct input_list *list, struct tsn_closed_batch *out)
+{
+    size_t partitions = (size_t)in->opt.samples_partitions;
+
+    out->records = tsn_realloc(out->records, (out->record_count + partitions) * sizeof *out->records);
+    memset(out->records + out->record_count, 0, partitions * sizeof *out->records);
+    out->seq = ++in->seq;
+    for (size_t p = 0; p < partitions; p++) {
+        struct tsn_batch *b = &round->batches[p];
+
+        b->format = TSN_FORMAT_VERSION;
+        b->slot = in->opt.slot;
+        b->writer = in->opt.writer;
+        b->epoch = out->epoch;
+        b->seq = out->seq;
+        b->rule_set = in->batch_set;
+        b->wall_ms = out->wall_ms;
+        b->inputs = list->inputs.items;
+        b->input_count = list->inputs.len;
+        b->decls = list->decls.items;
+        b->decl_count = list->decls.len;
+        tsn_codec_batch_encode(b, &out->records[out->record_count++]);
+    }
+}
+
+static void encode_split(struct tsn_ingest *in, struct round *round, struct input_list *list, struct tsn_closed_batch *out)
+{
+    struct slice_at *at = tsn_calloc((size_t)in->opt.samples_partitions, sizeof *at);
+    struct input_list held = { 0 };
+
+    for (size_t i = 0; i < list->inputs.len; i++) {
+        struct tsn_batch_input input = list->inputs.items[i];
+
+        input.next_offset = input.first_offset;
+        input.watermark_ms = input.idle_clock_ms = TSN_TIME_NONE;
+        input.idle = false;
+        tsn_vec_push(&held.inputs, input);
+    }
+    held.decls = list->decls; /* borrowed */
+    for (bool last = false; !last; last = round->last) {
+        slice_round(in, at, record_limit(in) / 2, round);
+        encode_round(in, round, round->last ? list : &held, out);
+    }
+    tsn_vec_release(&held.inputs);
+    tsn_free(at);
+}
+
+/* Whole, as nearly always; where a record came out too large, anew in rounds. */
+static void encode(struct tsn_ingest *in, struct input_list *list, struct tsn_closed_batch *out)
+{
+    size_t partitions = (size_t)in->opt.samples_partitions, largest = 0;
+    struct round round = { tsn_calloc(partitions, sizeof *round.batches), true };
+    struct slice_at *whole = tsn_calloc(partitions, sizeof *whole);
+
+    slice_round(in, whole, SIZE_MAX, &round);
+    encode_round(in, &round, list, out);
+    for (size_t p = 0; p < partitions; p++)
+        largest = out->records[p].len > largest ? out->records[p].len : largest;
+    if (largest > record_limit(in)) {
+        for (size_t p = 0; p < partitions; p++)
+            tsn_buf_release(&out->records[p]);
+        out->record_count = 0;
+        in->seq--;
+        encode_split(in, &round, list, out);
+    }
+    for (size_t p = 0; p < partitions; p++)
+        place_reset(&in->places[p]);
+    tsn_free(whole);
+    tsn_free(round.batches);
 }
 
 struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms)
@@ -283,17 +359,12 @@ struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms
     in->minute = minute;
     listing.minute = in->namings;
     out->epoch = in->epoch;
-    out->seq = ++in->seq;
     out->wall_ms = wall_ms;
     emit_samples(in, listing.minute);
     lines_emit(in, listing.minute);
     each_part(in, visit_list, &listing);
-    out->record_count = (size_t)in->opt.samples_partitions;
-    out->records = tsn_calloc(out->record_count, sizeof *out->records);
-    for (size_t p = 0; p < out->record_count; p++) {
-        encode(in, &in->places[p], &listing.list, out, &out->records[p]);
-        place_reset(&in->places[p]);
-    }
+    out->partitions = in->opt.samples_partitions;
+    encode(in, &listing.list, out);
     input_list_release(&listing.list);
     out->offsets = tsn_calloc(each_part(in, NULL, NULL), sizeof *out->offsets);
     each_part(in, visit_commit, out);

@@ -168,6 +168,14 @@ struct place {
     TSN_VEC(struct tsn_batch_signature_count) counts;
 };
 
+/* How far a place has gone out, where it takes several records: slices.c. */
+struct slice_at {
+    size_t series, points, deltas, signatures, counts;
+};
+/* The next slice, of at most `room` bytes (SIZE_MAX: all; one item, if that alone is larger), borrowed by `out`; `at` goes on behind it. */
+void slice_next(const struct place *p, struct slice_at *at, size_t room, struct tsn_batch *out);
+bool slice_done(const struct place *p, const struct slice_at *at);
+
 struct parts {
     struct part **items; /* by partition number; NULL: not assigned */
     size_t len, cap;

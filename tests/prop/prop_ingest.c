@@ -366,7 +366,7 @@ struct worker {
 
 static void worker_open(struct worker *w, const struct tsn_config *config, const struct tsn_rule_set *set)
 {
-    struct tsn_ingest_options options = { .config = config, .writer = w->wall_ms, .samples_partitions = PLACES };
+    struct tsn_ingest_options options = { .config = config, .writer = w->wall_ms, .samples_partitions = PLACES, .record_bytes = w->wall_ms % 2 ? 150 : 0 };
 
     w->ingest = tsn_ingest_new(&options, NULL);
     tsn_ingest_add_rule_set(w->ingest, 1, set);

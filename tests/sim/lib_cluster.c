@@ -175,13 +175,14 @@ enum sim_outcome sim_commit_batch(struct sim_cluster *c, const struct sim_transa
     if (c->broken != SIM_NO_FENCING &&
         (c->producer[t->slot] != t->incarnation || t->generation != c->generation))
         return SIM_FENCED;
-    for (size_t p = 0; p < batch->record_count; p++) {
+    for (size_t i = 0; i < batch->record_count; i++) {
+        size_t p = i % (size_t)batch->partitions;
         struct sim_record *r;
 
-        if (c->broken == SIM_SKIP_PUNCTUATION && !has_samples(&batch->records[p]))
+        if (c->broken == SIM_SKIP_PUNCTUATION && !has_samples(&batch->records[i]))
             continue;
-        r = add(&c->samples[p], batch->wall_ms, !visible, batch->records[p].data,
-                batch->records[p].len);
+        r = add(&c->samples[p], batch->wall_ms, !visible, batch->records[i].data,
+                batch->records[i].len);
         r->slot = t->slot;
         if (!visible)
             r->visible_ms = t->now_ms + (t->leave_open ? SIM_TRANSACTION_MS : 0);

@@ -57,7 +57,8 @@ void sim_worker_start(struct sim_world *s, int index)
     struct tsn_ingest_options options = { .config = &s->config,
                                           .slot = index,
                                           .writer = ++s->incarnations,
-                                          .samples_partitions = SIM_PARTITIONS };
+                                          .samples_partitions = SIM_PARTITIONS,
+                                          .record_bytes = s->incarnations % 3 ? 0 : 300 };
     struct tsn_error error;
 
     sim_worker_stop(w);
