@@ -131,9 +131,9 @@ def fill(stream, fill_program, events, series, kind, form, span_s=1200, services
                     str(services)], check=True, timeout=900)
 
 
-def bare(bare_program, stream, partitions):
+def bare(bare_program, stream, partitions, topic=None):
     """(events a second, CPU us an event) of librdkafka alone over the stream's topic."""
-    out = subprocess.run([bare_program, stream.kafka, stream.name + ".metrics", str(partitions)], capture_output=True, text=True, check=True,
+    out = subprocess.run([bare_program, stream.kafka, topic or stream.name + ".metrics", str(partitions)], capture_output=True, text=True, check=True,
                          timeout=600).stdout.split()
     return int(out[0]) / float(out[1]), float(out[2]) / int(out[0]) * 1e6
 
