@@ -161,9 +161,9 @@ static void print_summary(struct tsn_book *book, int64_t top)
     qsort(ranks, n, sizeof *ranks, by_count);
     printf("%10s %6s %10s  %-*s  %-16s  %s\n", "COUNT", "SHARE", "FIRST LINE", (int)used, "OVER TIME", "ID", "TEMPLATE");
     for (size_t i = 0; i < n && (top == 0 || i < (size_t)top); i++) {
-        const struct tsn_book_entry *e = &book->entries.items[ranks[i].entry];
+        struct tsn_book_entry *e = &book->entries.items[ranks[i].entry];
 
-        sparkline(spark, e->bars, used);
+        sparkline(spark, tsn_book_bars(book, e), used);
         printf("%10" PRIu64 " %5.1f%% %10" PRIu64 "  %s%*s  %016" PRIx64 "  %s\n", ranks[i].count,
                100.0 * (double)ranks[i].count / (double)book->line_count, ranks[i].first_line, spark,
                used < 9 ? (int)(9 - used) : 0, "", e->id, texts[ranks[i].entry]);

@@ -11,8 +11,11 @@
 
 void tsn_book_init(struct tsn_book *book, bool keep_lines)
 {
+    /* less than a shard has: for one log it is plenty, and the worst one then costs no more than 64 MiB or so */
+    static const struct tsn_miner_limits limits = { .max_slots = 100000, .max_text_bytes = 8 << 20 };
+
     memset(book, 0, sizeof *book);
-    book->miner = tsn_miner_new(NULL);
+    book->miner = tsn_miner_new(&limits);
     book->keep_lines = keep_lines;
     if (keep_lines)
         book->lines = tsn_alloc(TSN_BOOK_MEMORY); /* touched only as far as lines come */
@@ -21,6 +24,8 @@ void tsn_book_init(struct tsn_book *book, bool keep_lines)
 void tsn_book_release(struct tsn_book *book)
 {
     tsn_miner_free(&book->miner);
+    for (size_t i = 0; i < book->entries.len; i++)
+        tsn_free(book->entries.items[i].bars);
     tsn_vec_release(&book->entries);
     tsn_free(book->lines);
     if (book->spool)
@@ -48,11 +53,19 @@ static uint32_t add_entry(struct tsn_book *book, uint64_t id)
     return entry.parent;
 }
 
+/* The last one: of all that were met when there was no room for more. */
+static uint32_t shared_entry(struct tsn_book *book)
+{
+    if (book->entries.len == TSN_BOOK_ENTRIES)
+        add_entry(book, 0);
+    return TSN_BOOK_ENTRIES;
+}
+
 static void link_entries(struct tsn_book *book, uint32_t from, uint32_t into)
 {
     from = tsn_book_find(book, from);
     into = tsn_book_find(book, into);
-    if (from != into)
+    if (from != into && from != TSN_BOOK_ENTRIES && into != TSN_BOOK_ENTRIES)
         book->entries.items[from].parent = into;
 }
 
@@ -62,8 +75,10 @@ uint32_t tsn_book_entry(struct tsn_book *book, struct tsn_miner_result result)
     const struct tsn_miner_merge *merge;
     size_t merges;
 
-    if (*tag == TSN_MINER_NONE)
+    if (*tag == TSN_MINER_NONE && book->entries.len < TSN_BOOK_ENTRIES)
         *tag = add_entry(book, result.id);
+    else if (*tag == TSN_MINER_NONE)
+        *tag = shared_entry(book);
     if (result.merges == 0)
         return *tag;
     /* A template of this very call may have merged before it had an entry: nothing refers to it, nothing to link. */
@@ -103,10 +118,21 @@ static void double_bars(struct tsn_book *book)
     for (size_t i = 0; i < book->entries.len; i++) {
         uint32_t *bars = book->entries.items[i].bars;
 
+        if (!bars)
+            continue;
         for (unsigned b = 0; b < TSN_BOOK_BARS / 2; b++)
             bars[b] = bars[2 * b] + bars[2 * b + 1];
         memset(bars + TSN_BOOK_BARS / 2, 0, sizeof *bars * (TSN_BOOK_BARS / 2));
     }
+}
+
+uint32_t *tsn_book_bars(const struct tsn_book *book, struct tsn_book_entry *e)
+{
+    if (!e->bars) {
+        e->bars = tsn_calloc(TSN_BOOK_BARS, sizeof *e->bars);
+        e->bars[(e->first_line - 1) >> book->bar_shift] += e->count[0] + e->count[1] > 0;
+    }
+    return e->bars;
 }
 
 static enum tsn_err next_row(struct tsn_book *book, uint32_t tag, struct tsn_error *error)
@@ -124,7 +150,8 @@ enum tsn_err tsn_book_line(struct tsn_book *book, uint32_t tag, struct tsn_error
 
     if (book->line_count >= (uint64_t)TSN_BOOK_BARS << book->bar_shift)
         double_bars(book);
-    entry->bars[book->line_count >> book->bar_shift]++;
+    if (entry->count[0] + entry->count[1] > 0 || entry->first_line != book->line_count + 1)
+        tsn_book_bars(book, entry)[book->line_count >> book->bar_shift]++;
     entry->count[book->side]++;
     book->side_lines[book->side]++;
     return next_row(book, tag, error);
@@ -151,12 +178,14 @@ void tsn_book_settle(struct tsn_book *book)
 
         if (root == i)
             continue;
+        for (unsigned b = 0; b < TSN_BOOK_BARS; b++)
+            tsn_book_bars(book, to)[b] += tsn_book_bars(book, from)[b];
         to->count[0] += from->count[0];
         to->count[1] += from->count[1];
         if (from->first_line < to->first_line)
             to->first_line = from->first_line;
-        for (unsigned b = 0; b < TSN_BOOK_BARS; b++)
-            to->bars[b] += from->bars[b];
+        tsn_free(from->bars);
+        from->bars = NULL;
     }
 }
 
@@ -171,7 +200,7 @@ const char **tsn_book_texts(struct tsn_book *book)
     while (tsn_miner_next(book->miner, &cursor, &t)) {
         uint32_t tag = *tsn_miner_tag(book->miner, t.ref);
 
-        if (tag != TSN_MINER_NONE)
+        if (tag != TSN_MINER_NONE && tag != TSN_BOOK_ENTRIES)
             texts[tsn_book_find(book, tag)] = t.text;
     }
     return texts;

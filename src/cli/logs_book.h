@@ -2,7 +2,8 @@
  * logs_book: which template each line got, at 4 bytes a line, and what became of the templates.
  *
  * An entry is a template as first met; merges link entries, so a line's number never needs rewriting. Beyond 16 MiB
- * of numbers (4 million lines) the rest goes to an unlinked temporary file in $TMPDIR or /tmp.
+ * of numbers (4 million lines) the rest goes to an unlinked temporary file in $TMPDIR or /tmp. Of more than TSN_BOOK_ENTRIES templates
+ * (a hostile input, whose miner forgets most of them) those that come later share one entry, without a text.
  */
 #ifndef TOCSIN_CLI_LOGS_BOOK_H
 #define TOCSIN_CLI_LOGS_BOOK_H
@@ -13,13 +14,14 @@
 
 #define TSN_BOOK_MEMORY (16u << 20)
 #define TSN_BOOK_BARS 24
+#define TSN_BOOK_ENTRIES 100000
 
 struct tsn_book_entry {
     uint64_t id;
     uint64_t count[2]; /* by side: `diff` has two */
     uint64_t first_line;
+    uint32_t *bars; /* owned, TSN_BOOK_BARS; NULL: one line at most so far, the first, where most of a hostile input's stay */
     uint32_t parent;
-    uint32_t bars[TSN_BOOK_BARS];
 };
 
 struct tsn_book {
@@ -45,6 +47,8 @@ enum tsn_err tsn_book_more(struct tsn_book *book, uint32_t tag, struct tsn_error
 void tsn_book_count(struct tsn_book *book, uint32_t tag, unsigned side, uint64_t count);
 /* The entry of a miner result (made if new), with merges of the miner taken over. */
 uint32_t tsn_book_entry(struct tsn_book *book, struct tsn_miner_result result);
+/* The bars of an entry, made if need be; borrowed. */
+uint32_t *tsn_book_bars(const struct tsn_book *book, struct tsn_book_entry *entry);
 uint32_t tsn_book_find(struct tsn_book *book, uint32_t entry);
 /* Adds merged entries up: afterwards counts and bars of roots are whole. Once, at the end. */
 void tsn_book_settle(struct tsn_book *book);

@@ -439,7 +439,7 @@ static void take_held(struct tsn_ingest *in, struct part *part)
     part->records += records - 1;
     in->stats.records += records - 1;
     in->record = NULL;
-    text_drop(part);
+    text_taken(part);
 }
 
 static void hold(struct part *part, const struct tsn_ingest_record *r)

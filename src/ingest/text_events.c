@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-enum { HELD_BYTES = 256 << 10 };
+enum { HELD_BYTES = 256 << 10, KEPT_BYTES = 16 << 10 /* of a buffer, for the next */ };
 
 struct held {
     struct tsn_buf text;
@@ -145,6 +145,15 @@ bool text_held(const struct part *part, struct tsn_ingest_record *r, int64_t *ne
     *next_offset = h->next_offset;
     *records = h->records;
     return true;
+}
+
+void text_taken(struct part *part)
+{
+    struct held *h = part->held;
+
+    h->records = 0;
+    if (h->text.cap > KEPT_BYTES)
+        tsn_buf_release(&h->text);
 }
 
 void text_drop(struct part *part)

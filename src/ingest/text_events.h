@@ -12,8 +12,10 @@ bool text_holds(const struct part *part, int64_t offset);
 bool text_continues(const struct tsn_ingest *in, struct part *part, const struct tsn_ingest_record *r);
 /* Holds the record. Nothing may be held. */
 void text_hold(struct part *part, const struct tsn_ingest_record *r);
-/* What is held as one record, borrowed until text_drop, the offset behind it and how many records it was. False: nothing is. */
+/* What is held as one record, borrowed until text_taken, the offset behind it and how many records it was. False: nothing is. */
 bool text_held(const struct part *part, struct tsn_ingest_record *r, int64_t *next_offset, uint64_t *records);
+/* Nothing is held any more; text_drop for good. */
+void text_taken(struct part *part);
 void text_drop(struct part *part);
 /* The events of a text record. False: refused. */
 bool text_take(struct tsn_ingest *in, const struct tsn_ingest_record *r);
