@@ -118,7 +118,7 @@ struct tsn_config {
     } time;
     struct {
         char *shard_label;
-        bool warmup;
+        bool warmup, prometheus_restore; /* the second by `run --compat prometheus` alone */
         int64_t max_series, max_samples, max_output, lookback_ms, commit_interval_ms;
         char *external_url;
         struct tsn_pair_texts external_labels;

@@ -38,6 +38,7 @@ struct tsn_detect_options {
     size_t max_output;      /* elements that a rule may give at a step; 0: 1,000,000 */
     int64_t long_ms, chunk_ms; /* 0: windows over 1 h lie in state as chunks of 30 min; the same at every takeover */
     bool naive;             /* rules by the naive evaluator instead of plans: the reference of tests, slow */
+    bool prometheus_restore; /* after a takeover `for` is restored as a Prometheus server does, not exactly (src/detect/compat.c) */
     bool reuse_sums;        /* test only: windows keep one running sum, whose bits then depend on the past (tests/sim) */
     const struct tsn_labels *external_labels; /* borrowed; may be NULL */
     const char *external_url;                 /* borrowed; may be NULL */

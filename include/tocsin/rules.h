@@ -165,6 +165,9 @@ enum tsn_err tsn_alert_rule_step(struct tsn_alert_rule_state *state, int64_t ts_
                                  const struct tsn_vector_sample *vector, size_t count,
                                  const struct tsn_alert_eval_env *env, struct tsn_alert_changes *changes,
                                  struct tsn_error *error);
+/* active_at of an alert that a restarted Prometheus finds true again: it was active since was_ms and last seen at
+ * seen_ms; now is now_ms, and it is active anew since anew_ms. Source: reference semantics 40. */
+int64_t tsn_alert_restored_active_at(int64_t for_ms, int64_t was_ms, int64_t seen_ms, int64_t now_ms, int64_t anew_ms);
 /* A recording rule's output: name and labels applied; duplicates are an error. The caller releases
  * with tsn_vector_samples_free. */
 enum tsn_err tsn_record_rule_apply(const struct tsn_rule *rule, const struct tsn_vector_sample *vector,

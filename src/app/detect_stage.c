@@ -279,6 +279,7 @@ static struct tsn_detect *new_core(struct session *s, int32_t partition)
         .partition = partition,
         .partition_count = s->app->samples_partitions,
         .warmup = s->settings.warmup,
+        .prometheus_restore = s->config->detect.prometheus_restore,
         .fill_job = s->settings.fill_job,
         .counter_ttl_ms = s->settings.counter_ttl_ms,
         .lookback_ms = s->settings.lookback_ms,

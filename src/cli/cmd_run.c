@@ -170,12 +170,13 @@ static int run(const struct tsn_config *config, unsigned stages, bool until_end,
 
 int tsn_cmd_run(int argc, char **argv)
 {
-    const char *file = "tocsin.yaml", *stages = "all", *output = "table";
+    const char *file = "tocsin.yaml", *stages = "all", *output = "table", *compat = "";
     bool until_end = false;
     struct tsn_option options[] = {
         { "config", TSN_OPT_TEXT, &file, "FILE", "the configuration (default tocsin.yaml)", 0, 0 },
         { "stages", TSN_OPT_TEXT, &stages, "A,B", "of ingest, detect, respond (default: all)", 0, 0 },
         { "until-end", TSN_OPT_FLAG, &until_end, NULL, "read every input to its end, let event time reach it, commit and leave", 0, 0 },
+        { "compat", TSN_OPT_TEXT, &compat, "prometheus", "after a restart restore `for` as Prometheus does, not exactly: for comparisons side by side", 0, 0 },
         { "output", TSN_OPT_TEXT, &output, "table|json", "form of the summary", 0, 0 },
     };
     struct tsn_config config;
@@ -190,8 +191,13 @@ int tsn_cmd_run(int argc, char **argv)
         fprintf(stderr, "tocsin run: --output is table or json\n");
         return TSN_EXIT_USAGE;
     }
+    if (*compat && strcmp(compat, "prometheus") != 0) {
+        fprintf(stderr, "tocsin run: --compat knows prometheus\n");
+        return TSN_EXIT_USAGE;
+    }
     if (!tsn_cli_load_config(file, &config))
         return TSN_EXIT_INVALID;
+    config.detect.prometheus_restore = *compat != 0;
     if (!config.inputs.len && (bits & TSN_STAGE_INGEST)) {
         fprintf(stderr, "%s: inputs: none; stage ingest has nothing to read\n", file);
         code = TSN_EXIT_INVALID;

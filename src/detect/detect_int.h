@@ -186,6 +186,7 @@ struct rule_run {
     bool ever_matched;
     char *last_error;
     struct tsn_plan *plan; /* borrowed from the store's plans; NULL where the unit is not */
+    struct before *before; /* compat.c: what was active before a takeover; NULL as a rule */
 };
 
 struct group_run {
@@ -328,6 +329,18 @@ void tsn_detect_maybe_switch(struct tsn_detect *d, struct tsn_detect_output *out
 void tsn_detect_emit(struct tsn_detect *d, const struct tsn_group *group, const struct tsn_rule *rule,
                      const struct tsn_alert_change *change, enum tsn_end_reason reason, int64_t step_ms, bool warming,
                      struct tsn_detect_output *out);
+/* compat.c */
+void tsn_compat_free(struct rule_run *run);
+/* The instances go aside; they were last seen at seen_ms. */
+void tsn_compat_put_aside(struct rule_run *run, int64_t seen_ms);
+/* Its series are not written yet. */
+bool tsn_compat_restoring(const struct rule_run *run);
+/* The instance's record in state stays as it was. */
+bool tsn_compat_holds(const struct rule_run *run, const struct tsn_labels *labels);
+/* After each evaluation of the rule, failed or not. */
+void tsn_compat_evaluated(struct tsn_detect *d, struct rule_run *run, const struct tsn_group *group, int64_t ts_ms,
+                          struct tsn_detect_output *out);
+void tsn_compat_each(const struct rule_run *run, void (*visit)(const struct tsn_alert_instance *, void *), void *arg);
 void tsn_detect_release_pasts(struct tsn_detect *d);
 
 /* reach.c */

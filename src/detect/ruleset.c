@@ -145,6 +145,7 @@ void tsn_detect_free_rule(struct rule_run *run)
     if (!run)
         return;
     tsn_alert_rule_state_release(&run->alerts);
+    tsn_compat_free(run);
     tsn_vec_release(&run->written);
     tsn_free(run->last_error);
     tsn_free(run->key);

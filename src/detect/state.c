@@ -197,6 +197,24 @@ static void save_alert(struct tsn_detect *d, const struct rule_run *run, const s
     tsn_buf_release(&value);
 }
 
+/* The record of one that was put aside stays. */
+struct held {
+    const struct rule_run *run;
+    struct tsn_map *alive;
+};
+
+static void keep_held(const struct tsn_alert_instance *in, void *arg)
+{
+    const struct held *held = arg;
+    struct tsn_buf key = TSN_BUF_INIT;
+    char hex[33];
+
+    tsn_u128_hex(in->labels->id, hex);
+    tsn_buf_printf(&key, "alert/%s/%s", held->run->key, hex);
+    tsn_map_put(held->alive, key.data, key.len, held->alive);
+    tsn_buf_release(&key);
+}
+
 static void save_alerts(struct tsn_detect *d, struct tsn_detect_output *out)
 {
     struct tsn_map alive;
@@ -205,9 +223,12 @@ static void save_alerts(struct tsn_detect *d, struct tsn_detect_output *out)
     for (size_t g = 0; d->set && g < d->set->group_count; g++)
         for (size_t r = 0; r < d->set->groups[g].rule_count; r++) {
             const struct rule_run *run = d->groups[g].rules[r];
+            struct held held = { run, &alive };
 
+            tsn_compat_each(run, keep_held, &held);
             for (size_t i = 0; i < run->alerts.len; i++)
-                save_alert(d, run, &run->alerts.items[i], &alive, out);
+                if (!tsn_compat_holds(run, run->alerts.items[i].labels))
+                    save_alert(d, run, &run->alerts.items[i], &alive, out);
         }
     tsn_map_foreach(&d->written_keys, e) {
         struct tsn_buf key = TSN_BUF_INIT;

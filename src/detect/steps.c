@@ -255,7 +255,7 @@ static void apply_alerts(struct tsn_detect *d, const struct rule_step *step, str
         rule_failed(d, step->run, err, error.message);
         return;
     }
-    if (!d->alerts_read)
+    if (!d->alerts_read || tsn_compat_restoring(step->run))
         return;
     write_alert_series(d, step->run, &given, step->at_ms);
     replace_given(d, step->run, &given, step->at_ms);
@@ -314,6 +314,7 @@ static void run_rule(struct tsn_detect *d, const struct rule_step *step, struct 
         else
             apply_record(d, step, &result);
     }
+    tsn_compat_evaluated(d, run, step->group, step->ts_ms, out);
     tsn_result_release(&result);
 }
 

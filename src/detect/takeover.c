@@ -515,6 +515,18 @@ static void attach_alerts(struct tsn_detect *d, const struct tsn_map *rules)
     tsn_map_clear(&d->restored_alerts);
 }
 
+/* Each unit's last step is the last time that its alerts were seen at. */
+static void put_alerts_aside(struct tsn_detect *d)
+{
+    for (uint32_t u = 0; u < d->unit_count; u++)
+        for (uint32_t g = 0; g < d->units[u].group_count; g++) {
+            const struct group_run *group = &d->groups[d->units[u].groups[g]];
+
+            for (size_t r = 0; r < group->group->rule_count && d->units[u].last_step_ms != TSN_TIME_NONE; r++)
+                tsn_compat_put_aside(group->rules[r], d->units[u].last_step_ms);
+        }
+}
+
 static void attach_holders(struct tsn_detect *d, const struct tsn_map *rules, struct series *s)
 {
     for (size_t i = 0; i < s->more->by.len; i++) {
@@ -577,6 +589,8 @@ void tsn_detect_refilled(struct tsn_detect *d)
     }
     tsn_detect_apply_floors(d);
     attach_alerts(d, &rules);
+    if (d->opt.prometheus_restore)
+        put_alerts_aside(d);
     tsn_map_release(&rules);
     tsn_map_foreach(&d->restored_marks, e)
         tsn_free(e->value);

@@ -356,6 +356,24 @@ enum tsn_err tsn_alert_rule_step(struct tsn_alert_rule_state *state, int64_t ts_
     return err;
 }
 
+/* ---- as Prometheus restores --------------------------------------------------------------- */
+
+enum { OUTAGE_TOLERANCE_MS = 3600 * 1000, FOR_GRACE_MS = 600 * 1000 }; /* Prometheus's defaults */
+
+int64_t tsn_alert_restored_active_at(int64_t for_ms, int64_t was_ms, int64_t seen_ms, int64_t now_ms, int64_t anew_ms)
+{
+    int64_t active_ms = was_ms - (was_ms % 1000 + 1000) % 1000; /* ALERTS_FOR_STATE is in whole seconds */
+    int64_t remaining_ms = for_ms - (seen_ms - active_ms);
+
+    if (for_ms < FOR_GRACE_MS || now_ms - seen_ms > OUTAGE_TOLERANCE_MS)
+        return anew_ms;
+    if (remaining_ms <= 0) /* it was firing: it fires at the next evaluation */
+        return active_ms;
+    if (remaining_ms < FOR_GRACE_MS)
+        return now_ms + FOR_GRACE_MS - for_ms;
+    return active_ms + (now_ms - seen_ms);
+}
+
 /* ---- recording rules ---------------------------------------------------------------------- */
 
 void tsn_vector_samples_free(struct tsn_vector_sample *vector, size_t count)
