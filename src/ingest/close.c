@@ -12,6 +12,8 @@
 
 static void place_reset(struct place *p)
 {
+    for (size_t i = 0; i < p->series.len; i++)
+        tsn_labels_unref(p->series.items[i].labels);
     tsn_vec_clear(&p->series);
     tsn_vec_clear(&p->points);
     tsn_vec_clear(&p->deltas);
@@ -128,20 +130,30 @@ static void gather_points(const struct tsn_ingest *in, const struct series *s, s
         qsort(to->points.items, to->points.len, sizeof *to->points.items, by_time);
 }
 
+static void announce(struct tsn_ingest *in, struct series *s)
+{
+    struct tsn_batch_series announced = { s->ref, (enum tsn_sample_kind)s->kind, series_labels(s) };
+
+    for (uint32_t k = 0; k < s->place_count; k++) {
+        if (k)
+            tsn_labels_ref(announced.labels);
+        tsn_vec_push(&in->places[series_places(s)[k]].series, announced);
+    }
+}
+
 static void emit_series(struct tsn_ingest *in, struct series *s, int64_t minute, struct scratch *scratch)
 {
-    struct tsn_batch_series announced = { s->ref, (enum tsn_sample_kind)s->kind, s->labels };
     const int32_t *at = series_places(s);
 
     if (s->kind == TSN_DELTA)
         gather_deltas(in, s, scratch);
     else
         gather_points(in, s, scratch);
+    if (s->announced_minute != minute && s->place_count)
+        announce(in, s);
     for (uint32_t k = 0; k < s->place_count; k++) {
         struct place *place = &in->places[at[k]];
 
-        if (s->announced_minute != minute)
-            tsn_vec_push(&place->series, announced);
         if (s->kind == TSN_DELTA)
             for (size_t i = 0; i < scratch->deltas.len; i++)
                 tsn_vec_push(&place->deltas, scratch->deltas.items[i]);

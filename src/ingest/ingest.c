@@ -73,7 +73,6 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     for (size_t i = 0; i < in->config->inputs.len; i++)
         in->shapes[i] = shapes_new();
     in->places = tsn_calloc((size_t)options->samples_partitions, sizeof *in->places);
-    tsn_map_init(&in->by_id);
     tsn_labels_builder_init(&in->builder);
     tsn_buf_init(&in->key);
     open_json(&in->json);

@@ -6,7 +6,7 @@
  * the second half apply the effects to the open batch. So a record is taken whole, or goes to the dead letters whole.
  *
  *     memo:    128-bit hash of the raw label bytes → nothing | series | list of series     (series.c)
- *     series:  canonical labels, ref, partitions of `samples` ──▶ chain of cells of the open batch
+ *     series:  packed labels, ref, partitions of `samples` ──▶ chain of cells of the open batch
  *     cells:   delta (pane, exact sum) · point (time, value); a chain is newest first
  */
 #ifndef TOCSIN_INGEST_INT_H
@@ -49,17 +49,24 @@ struct part {
 /* ---- series ------------------------------------------------------------------------------- */
 
 struct series {
-    struct tsn_labels *labels; /* owned reference */
+    struct tsn_u128 id;        /* of its labels */
     uint32_t ref, head;        /* head: newest cell of the open batch + 1; 0: none */
     uint32_t generation;       /* rule sets for which `places` holds */
     uint32_t epoch;            /* memo rotation in which it was last used */
     int64_t announced_minute;  /* the naming, see `namings`; TSN_TIME_NONE: never */
-    uint8_t kind;              /* enum tsn_sample_kind */
-    uint32_t place_count;      /* partitions of `samples`, ascending; 0: no rule selects it */
     union {
         int32_t one;
         int32_t *many; /* owned when place_count > 1 */
     } places;
+    uint32_t place_count; /* partitions of `samples`, ascending; 0: no rule selects it */
+    uint32_t packed_len : 29, kind : 3; /* kind: enum tsn_sample_kind */
+    char packed[];        /* its labels (tsn_labels_pack): looked at once a minute, when it is announced */
+};
+
+/* Series by id and kind: open addressing by the id's low bits, load at most 2/3. */
+struct series_table {
+    struct series **slots;
+    uint32_t cap, count; /* cap: a power of two */
 };
 
 struct active {
@@ -81,11 +88,12 @@ struct memo_entry {
     void *target;
     uint32_t generation;
     uint32_t kind : 2;  /* enum memo_kind */
-    uint32_t next : 30; /* slot of the entry that was found after this one the last time: a guess, for prefetching */
+    uint32_t young : 1; /* used since the last rotation */
+    uint32_t next : 29; /* slot of the entry that was found after this one the last time: a guess, for prefetching */
 };
 struct memo_table {
     struct memo_entry *slots;
-    uint32_t cap, count, last; /* last: slot found last */
+    uint32_t cap, count, young, last; /* cap: a power of two; young: so many; last: slot found last */
 };
 
 struct delta_cell {
@@ -205,9 +213,9 @@ struct tsn_ingest {
     bool dirty;          /* something to say in the next batch beyond parts */
 
     /* series.c */
-    struct memo_table young, old;
+    struct memo_table memo;
     uint32_t memo_epoch;
-    struct tsn_map by_id; /* labels id (mixed with the kind) → struct series */
+    struct series_table by_id;
     TSN_VEC(struct series_list *) lists;
     TSN_VEC(uint32_t) free_refs;
     uint32_t next_ref;
@@ -270,6 +278,8 @@ bool series_name_selected(const struct tsn_ingest *in, const char *name);
 void series_add_delta(struct tsn_ingest *in, struct series *s, int64_t pane_ms, tsn_fixed delta);
 void series_add_point(struct tsn_ingest *in, struct series *s, int64_t ts_ms, double value);
 const int32_t *series_places(const struct series *s);
+/* A new reference. */
+struct tsn_labels *series_labels(const struct series *s);
 /* After a batch was closed: forgets series beyond the limit. */
 void series_bound(struct tsn_ingest *in);
 void series_release(struct tsn_ingest *in);

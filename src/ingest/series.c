@@ -1,9 +1,9 @@
 /*
  * series: the memo from raw label bytes to series, the routing of series, and the cells of the open batch.
  *
- * Two tables of memo entries, young and old: a hit in old moves to young; when young holds half of the limit (config
- * ingest.max_series), old is forgotten and young becomes old. That is an approximate LRU without a list, and it happens only
- * between batches, so cells never point at something freed. A series is forgotten with the last entry that named
+ * A memo entry is young or old: a hit makes it young; when half of the limit (config ingest.max_series) is young, the old are
+ * forgotten and the young become old. That is an approximate LRU without a list, and it happens only between batches,
+ * so cells never point at something freed. A series is forgotten with the last entry that named
  * it; its ref goes to the next new series, which is announced anew, so references stay few and small.
  *
  * A change of rule sets raises the generation: entries of an older one count as misses and are resolved again
@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-enum { MEMO_MIN_CAP = 1024, MEMO_NEXT_MASK = (1 << 30) - 1 };
+enum { MEMO_MIN_CAP = 1024, MEMO_NEXT_MASK = (1 << 29) - 1 };
 
 /* ---- memo --------------------------------------------------------------------------------- */
 
@@ -33,9 +33,11 @@ static struct memo_entry *table_slot(const struct memo_table *t, struct tsn_u128
 
 static void table_grow(struct memo_table *t)
 {
-    struct memo_table bigger = { NULL, t->cap ? t->cap * 2 : MEMO_MIN_CAP, t->count, 0 };
+    struct memo_table bigger = *t;
 
+    bigger.cap = t->cap ? t->cap * 2 : MEMO_MIN_CAP;
     bigger.slots = tsn_calloc(bigger.cap, sizeof *bigger.slots);
+    bigger.last = 0;
     for (uint32_t i = 0; i < t->cap; i++)
         if (t->slots[i].kind != MEMO_EMPTY)
             *table_slot(&bigger, t->slots[i].key) = t->slots[i];
@@ -43,7 +45,7 @@ static void table_grow(struct memo_table *t)
     *t = bigger;
 }
 
-static struct memo_entry *table_put(struct memo_table *t, const struct memo_entry *entry)
+static void table_put(struct memo_table *t, const struct memo_entry *entry)
 {
     struct memo_entry *slot;
 
@@ -51,8 +53,36 @@ static struct memo_entry *table_put(struct memo_table *t, const struct memo_entr
         table_grow(t);
     slot = table_slot(t, entry->key);
     t->count += slot->kind == MEMO_EMPTY;
+    t->young += !slot->young;
     *slot = *entry;
-    return slot;
+}
+
+/* The entry is gone; those behind it that looked past it move up. */
+static void table_close_gap(struct memo_table *t, uint32_t hole)
+{
+    uint32_t mask = t->cap - 1;
+
+    for (uint32_t at = (hole + 1) & mask; t->slots[at].kind != MEMO_EMPTY; at = (at + 1) & mask) {
+        uint32_t home = (uint32_t)t->slots[at].key.lo & mask;
+
+        if (((at - home) & mask) < ((at - hole) & mask))
+            continue;
+        t->slots[hole] = t->slots[at];
+        hole = at;
+    }
+    memset(&t->slots[hole], 0, sizeof t->slots[hole]);
+    t->count--;
+}
+
+/* The old go, the young become old. */
+static void table_rotate(struct memo_table *t)
+{
+    for (uint32_t i = 0; i < t->cap; i++)
+        while (t->slots[i].kind != MEMO_EMPTY && !t->slots[i].young)
+            table_close_gap(t, i);
+    for (uint32_t i = 0; i < t->cap; i++)
+        t->slots[i].young = 0;
+    t->young = 0;
 }
 
 static void mark_used(const struct tsn_ingest *in, const struct memo_entry *e)
@@ -92,30 +122,28 @@ static void guess_next(struct memo_table *t, const struct memo_entry *found)
 
 struct memo_entry *memo_find(struct tsn_ingest *in, struct tsn_u128 key)
 {
-    struct memo_entry *e = table_slot(&in->young, key);
+    struct memo_entry *e = table_slot(&in->memo, key);
 
-    if (!e || e->kind == MEMO_EMPTY) {
-        e = table_slot(&in->old, key);
-        if (e && e->kind != MEMO_EMPTY && e->generation == in->generation) {
-            mark_used(in, e);
-            e = table_put(&in->young, e);
-        }
-    }
     if (!e || e->kind == MEMO_EMPTY || e->generation != in->generation) {
         in->stats.memo_misses++;
         return NULL;
     }
+    if (!e->young) {
+        mark_used(in, e);
+        e->young = 1;
+        in->memo.young++;
+    }
     in->stats.memo_hits++;
-    guess_next(&in->young, e);
+    guess_next(&in->memo, e);
     return e;
 }
 
 void memo_put(struct tsn_ingest *in, struct tsn_u128 key, enum memo_kind kind, void *target)
 {
-    struct memo_entry entry = { key, target, in->generation, kind, 0 };
+    struct memo_entry entry = { key, target, in->generation, kind, 1, 0 };
 
     mark_used(in, &entry);
-    table_put(&in->young, &entry);
+    table_put(&in->memo, &entry);
 }
 
 struct series_list *series_list_new(struct tsn_ingest *in, uint32_t count)
@@ -175,12 +203,12 @@ void series_places_of(const struct tsn_ingest *in, const struct tsn_labels *labe
         }
 }
 
-static void series_route(struct tsn_ingest *in, struct series *s)
+static void series_route(struct tsn_ingest *in, struct series *s, const struct tsn_labels *labels)
 {
     struct place_list list = { NULL, 0, 0 };
     bool same;
 
-    series_places_of(in, s->labels, NULL, &list);
+    series_places_of(in, labels, NULL, &list);
     same = list.len == s->place_count &&
            (!s->place_count || memcmp(series_places(s), list.items, s->place_count * sizeof(int32_t)) == 0);
     if (!same) {
@@ -217,23 +245,64 @@ bool series_name_selected(const struct tsn_ingest *in, const char *name)
 
 /* ---- series ------------------------------------------------------------------------------- */
 
-static struct series *series_new(struct tsn_ingest *in, struct tsn_labels *labels, enum tsn_sample_kind kind)
+/* Where the series stands, or the free place where it would; the table has one. One name may come as two kinds. */
+static uint32_t id_place(const struct series_table *t, struct tsn_u128 id, enum tsn_sample_kind kind)
 {
-    struct series *s = tsn_calloc(1, sizeof *s);
+    uint32_t mask = t->cap - 1, at = (uint32_t)id.lo & mask;
 
-    s->labels = tsn_labels_ref(labels);
-    s->kind = (uint8_t)kind;
+    while (t->slots[at] && (t->slots[at]->kind != kind || !tsn_u128_equal(t->slots[at]->id, id)))
+        at = (at + 1) & mask;
+    return at;
+}
+
+/* A new table for `count` series, of those that are in it. */
+static void id_rebuild(struct series_table *t, uint32_t count)
+{
+    struct series_table next = { NULL, MEMO_MIN_CAP, 0 };
+
+    while (next.cap / 3 * 2 < count)
+        next.cap *= 2;
+    next.slots = tsn_calloc(next.cap, sizeof(*next.slots));
+    for (uint32_t i = 0; i < t->cap; i++)
+        if (t->slots[i]) {
+            next.slots[id_place(&next, t->slots[i]->id, (enum tsn_sample_kind)t->slots[i]->kind)] = t->slots[i];
+            next.count++;
+        }
+    tsn_free(t->slots);
+    *t = next;
+}
+
+static struct series *series_new(struct tsn_ingest *in, const struct tsn_labels *labels, enum tsn_sample_kind kind)
+{
+    struct series *s;
+
+    tsn_buf_reset(&in->key);
+    tsn_labels_pack(labels, &in->key);
+    s = tsn_calloc(1, sizeof *s + in->key.len);
+    memcpy(s->packed, tsn_buf_str(&in->key), in->key.len);
+    s->packed_len = (uint32_t)in->key.len & ((1u << 29) - 1); /* at most max_label_bytes and 10 a label */
+    s->id = labels->id;
+    s->kind = (unsigned)kind & 7;
     s->ref = in->free_refs.len ? tsn_vec_pop(&in->free_refs) : in->next_ref++;
     s->announced_minute = TSN_TIME_NONE;
     s->places.one = -1;
+    if ((in->by_id.count + 1) * 3 > in->by_id.cap * 2)
+        id_rebuild(&in->by_id, in->by_id.count + 1);
+    in->by_id.slots[id_place(&in->by_id, s->id, kind)] = s;
+    in->by_id.count++;
+    in->new_series++;
     return s;
+}
+
+struct tsn_labels *series_labels(const struct series *s)
+{
+    return tsn_labels_unpack(s->packed, s->packed_len, s->id);
 }
 
 static void series_free(struct series *s)
 {
     if (s->place_count > 1)
         tsn_free(s->places.many);
-    tsn_labels_unref(s->labels);
     tsn_free(s);
 }
 
@@ -280,7 +349,6 @@ static bool any_place(const struct tsn_ingest *in, const struct tsn_labels *labe
 bool series_resolve(struct tsn_ingest *in, enum tsn_sample_kind kind, struct series **out)
 {
     struct tsn_labels *labels;
-    struct tsn_u128 key;
     struct series *s;
 
     *out = NULL;
@@ -289,17 +357,12 @@ bool series_resolve(struct tsn_ingest *in, enum tsn_sample_kind kind, struct ser
     if (!check_labels(in))
         return false;
     labels = tsn_labels_builder_finish(&in->builder);
-    key = labels->id;
-    key.lo += (uint64_t)kind; /* one name may come as two kinds */
-    s = tsn_map_get(&in->by_id, &key, sizeof key);
-    if (!s && any_place(in, labels)) {
+    s = in->by_id.cap ? in->by_id.slots[id_place(&in->by_id, labels->id, kind)] : NULL;
+    if (!s && any_place(in, labels))
         s = series_new(in, labels, kind);
-        tsn_map_put(&in->by_id, &key, sizeof key, s);
-        in->new_series++;
-    }
-    tsn_labels_unref(labels);
     if (s && s->generation != in->generation)
-        series_route(in, s);
+        series_route(in, s, labels);
+    tsn_labels_unref(labels);
     *out = s && s->place_count ? s : NULL;
     if (*out)
         s->epoch = in->memo_epoch;
@@ -352,10 +415,9 @@ void series_add_point(struct tsn_ingest *in, struct series *s, int64_t ts_ms, do
 static void rotate(struct tsn_ingest *in)
 {
     size_t kept = 0;
+    uint32_t gone = 0;
 
-    tsn_free(in->old.slots);
-    in->old = in->young;
-    memset(&in->young, 0, sizeof in->young);
+    table_rotate(&in->memo);
     in->memo_epoch++;
     for (size_t i = 0; i < in->lists.len; i++)
         if (in->lists.items[i]->epoch + 1 < in->memo_epoch)
@@ -363,39 +425,42 @@ static void rotate(struct tsn_ingest *in)
         else
             in->lists.items[kept++] = in->lists.items[i];
     in->lists.len = kept;
-    tsn_map_foreach(&in->by_id, e) {
-        struct series *s = e->value;
+    for (uint32_t i = 0; i < in->by_id.cap; i++) {
+        struct series *s = in->by_id.slots[i];
 
-        if (s->epoch + 1 >= in->memo_epoch)
+        if (!s || s->epoch + 1 >= in->memo_epoch)
             continue;
         tsn_vec_push(&in->free_refs, s->ref);
         in->stats.limit_series++;
-        tsn_map_del(&in->by_id, tsn_map_entry_key(e), e->key_len);
+        in->by_id.slots[i] = NULL;
+        gone++;
         series_free(s);
     }
+    if (gone)
+        id_rebuild(&in->by_id, in->by_id.count - gone);
 }
 
 void series_bound(struct tsn_ingest *in)
 {
     uint64_t limit = (uint64_t)in->config->ingest.max_series;
 
-    if ((uint64_t)in->young.count * 2 <= limit && in->by_id.count <= limit)
+    if ((uint64_t)in->memo.young * 2 <= limit && in->by_id.count <= limit)
         return;
     rotate(in);
-    if (in->by_id.count > limit || in->old.count > limit)
+    if (in->by_id.count > limit || in->memo.count > limit)
         rotate(in);
 }
 
 void series_release(struct tsn_ingest *in)
 {
-    tsn_map_foreach(&in->by_id, e)
-        series_free(e->value);
-    tsn_map_release(&in->by_id);
+    for (uint32_t i = 0; i < in->by_id.cap; i++)
+        if (in->by_id.slots[i])
+            series_free(in->by_id.slots[i]);
+    tsn_free(in->by_id.slots);
     for (size_t i = 0; i < in->lists.len; i++)
         tsn_free(in->lists.items[i]);
     tsn_vec_release(&in->lists);
-    tsn_free(in->young.slots);
-    tsn_free(in->old.slots);
+    tsn_free(in->memo.slots);
     tsn_vec_release(&in->free_refs);
     tsn_vec_release(&in->active);
     tsn_vec_release(&in->deltas);

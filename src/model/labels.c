@@ -125,15 +125,39 @@ static struct tsn_u128 labels_id(const struct tsn_label *items, size_t count)
     return id;
 }
 
+/* Names that nearly every series has stand here once, not in each of a million sets. */
+static const char *constant_name(const char *name, size_t len)
+{
+    static const char *const names[] = { "__name__", "alertname", "environment", "instance", "job", "level", "method",
+                                         "service", "status", "template" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i][0] == name[0] && strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+            return names[i];
+    return NULL;
+}
+
+static size_t text_bytes(const struct tsn_label *l)
+{
+    return (constant_name(l->name, l->name_len) ? 0 : l->name_len + 1u) + l->value_len + 1u;
+}
+
+static char *put_text(char *to, const char *text, size_t len)
+{
+    memcpy(to, text, len);
+    to[len] = '\0';
+    return to + len + 1;
+}
+
 /* items: sorted and unique. */
-static struct tsn_labels *make(const struct tsn_label *items, size_t count)
+static struct tsn_labels *make(const struct tsn_label *items, size_t count, const struct tsn_u128 *id)
 {
     size_t text = 0;
     struct tsn_labels *labels;
     char *to;
 
     for (size_t i = 0; i < count; i++)
-        text += items[i].name_len + items[i].value_len + 2u;
+        text += text_bytes(&items[i]);
     labels = tsn_alloc(sizeof *labels + count * sizeof *items + text);
     labels->refs = 1;
     labels->count = (uint32_t)count;
@@ -142,14 +166,66 @@ static struct tsn_labels *make(const struct tsn_label *items, size_t count)
         struct tsn_label *l = &labels->items[i];
 
         *l = items[i];
-        l->name = memcpy(to, items[i].name, l->name_len);
-        to += l->name_len;
-        *to++ = '\0';
-        l->value = memcpy(to, items[i].value, l->value_len);
-        to += l->value_len;
-        *to++ = '\0';
+        l->name = constant_name(items[i].name, l->name_len);
+        if (!l->name) {
+            l->name = to;
+            to = put_text(to, items[i].name, l->name_len);
+        }
+        l->value = to;
+        to = put_text(to, items[i].value, l->value_len);
     }
-    labels->id = labels_id(labels->items, count);
+    labels->id = id ? *id : labels_id(labels->items, count);
+    return labels;
+}
+
+/* ---- packed: name_len name value_len value …, lengths 7 bits a byte ----------------------- */
+
+static void put_length(struct tsn_buf *out, uint32_t v)
+{
+    for (; v > 127; v >>= 7)
+        tsn_buf_putc(out, (char)(v | 128));
+    tsn_buf_putc(out, (char)v);
+}
+
+void tsn_labels_pack(const struct tsn_labels *labels, struct tsn_buf *out)
+{
+    for (uint32_t i = 0; i < labels->count; i++) {
+        put_length(out, labels->items[i].name_len);
+        tsn_buf_append(out, labels->items[i].name, labels->items[i].name_len);
+        put_length(out, labels->items[i].value_len);
+        tsn_buf_append(out, labels->items[i].value, labels->items[i].value_len);
+    }
+}
+
+static const char *get_text(const char *at, const char **text, uint32_t *len)
+{
+    *len = 0;
+    for (int shift = 0;; shift += 7) {
+        unsigned char c = (unsigned char)*at++;
+
+        *len |= (uint32_t)(c & 127) << shift;
+        if (c < 128)
+            break;
+    }
+    *text = at;
+    return at + *len;
+}
+
+struct tsn_labels *tsn_labels_unpack(const void *packed, size_t len, struct tsn_u128 id)
+{
+    TSN_VEC(struct tsn_label) items = { NULL, 0, 0 };
+    const char *at = packed, *end = at + len;
+    struct tsn_labels *labels;
+
+    while (at < end) {
+        struct tsn_label l;
+
+        at = get_text(at, &l.name, &l.name_len);
+        at = get_text(at, &l.value, &l.value_len);
+        tsn_vec_push(&items, l);
+    }
+    labels = make(items.items, items.len, &id);
+    tsn_vec_release(&items);
     return labels;
 }
 
@@ -159,14 +235,14 @@ struct tsn_labels *tsn_labels_builder_finish(struct tsn_labels_builder *b)
 
     if (b->len)
         qsort(b->items, b->len, sizeof *b->items, compare_names);
-    labels = make(b->items, b->len);
+    labels = make(b->items, b->len, NULL);
     tsn_labels_builder_reset(b);
     return labels;
 }
 
 struct tsn_labels *tsn_labels_empty(void)
 {
-    return make(NULL, 0);
+    return make(NULL, 0, NULL);
 }
 
 struct tsn_labels *tsn_labels_of(const char *name, ...)
@@ -200,7 +276,7 @@ void tsn_labels_unref(struct tsn_labels *labels)
 
 struct tsn_labels *tsn_labels_copy(const struct tsn_labels *labels)
 {
-    return make(labels->items, labels->count);
+    return make(labels->items, labels->count, &labels->id);
 }
 
 const struct tsn_label *tsn_labels_find(const struct tsn_labels *labels, const char *name, size_t name_len)
