@@ -32,10 +32,15 @@
 /* Samples of one series, sorted by time, times unique; stale markers are in there. */
 struct tsn_samples {
     struct tsn_sample *items;
-    size_t len, cap;
+    uint32_t len, cap;
     uint32_t trimmed; /* dropped from the front so far, modulo 2^32 */
     uint32_t edits;   /* changes other than to append and to trim */
 };
+
+/* Room for `want` samples, no more. */
+void tsn_samples_reserve(struct tsn_samples *samples, size_t want);
+/* Behind the others; grows by a quarter. */
+void tsn_samples_push(struct tsn_samples *samples, struct tsn_sample sample);
 
 struct tsn_plans;       /* the graph */
 struct tsn_plan;        /* one expression in it */

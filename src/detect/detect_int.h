@@ -7,7 +7,9 @@
  *   reach.c         which units read a series, how far back
  *   event_time.c    inputs, declarations, unit time, when a step is due
  *   samples.c       writers and their short names, lateness, the minutes of the index
- *   series_store.c  series by id and name, panes, lives of counters
+ *   series_store.c  series by id and name, their samples
+ *   lives.c         lives of counters: panes into totals
+ *   panes.c         what was counted and waits for its step
  *   steps.c         one step of one unit: rules, what they write, why an alert ended
  *   state.c         writing the state topic
  *   chunks.c        long windows in the state topic
@@ -17,10 +19,10 @@
 #ifndef TOCSIN_DETECT_INT_H
 #define TOCSIN_DETECT_INT_H
 
+#include "detect/panes.h"
 #include "tocsin/detect.h"
 #include "tocsin/plan.h"
 
-#define TSN_PANE_MS INT64_C(1000)
 #define TSN_MINUTE_MS INT64_C(60000)
 #define TSN_DEFAULT_LOOKBACK_MS INT64_C(300000) /* Prometheus's */
 
@@ -37,15 +39,10 @@ static inline int64_t tsn_minute_of(int64_t ms)
 
 struct rule_run;
 
-/* What was counted in an open pane; folded into the total when a step passes its end. */
-struct open_pane {
-    int64_t pane_ms;
-    tsn_fixed delta;
-};
-
 /* One life of a counter: from its first pane to its last. */
+typedef tsn_fixed tsn_fixed_in_life __attribute__((aligned(8))); /* 8 bytes less a series than by its own alignment */
 struct life {
-    tsn_fixed total;
+    tsn_fixed_in_life total;
     int64_t birth_ms, last_ms; /* panes; birth TSN_TIME_NONE: not born */
     bool changed;              /* since it was saved */
     bool restored;             /* from state: its refilled panes await their base */
@@ -57,8 +54,9 @@ struct holder {
     char *group, *rule;
 };
 
-/* What only a series has that a rule writes, or that lies in a long window. */
+/* What only a series has that a rule writes, or that lies in a long window, or that was born again. */
 struct derived {
+    TSN_VEC(struct life) ended; /* former lives inside the windows, by birth */
     uint64_t mark;             /* the rule and step that wrote it last */
     int64_t dirty_ms;          /* earliest sample not in state; TSN_TIME_NONE: none */
     TSN_VEC(int64_t) minutes;  /* minutes that have a record in state */
@@ -78,22 +76,22 @@ struct readers {
     struct reader items[];
 };
 
+/* 128 bytes, and there are a million of them: mind the holes. */
 struct series {
     struct tsn_labels *labels;
-    enum tsn_sample_kind kind;
-    bool own;     /* its shard is this partition (else it is here for a global unit) */
-    bool derived; /* written by a rule */
-    bool listed;  /* on the list of series with open panes or a running ttl */
-    bool queued;  /* on the list of counters to save */
-    bool mined;   /* of a log template: a counter whose samples lie in state, as a derived one's do */
-    struct tsn_samples samples; /* what its plans read */
-    struct tsn_plan_series *plan; /* its handle in the store's plans; NULL: no rule set in force */
-    TSN_VEC(struct open_pane) panes;    /* sorted by pane */
-    struct life life;                   /* the current one */
-    TSN_VEC(struct life) ended;         /* former ones inside the windows, by birth */
+    struct tsn_samples samples;    /* what its plans read */
+    struct tsn_plan_series *plan;  /* its handle in the store's plans; NULL: no rule set in force */
     const struct readers *readers; /* by unit; shared; never NULL */
-    uint32_t refs;             /* short names of writers that stand for it, rules that write it */
-    struct derived *more;      /* never NULL; of most the same, empty */
+    struct derived *more;          /* never NULL; of most the same, empty */
+    struct panes panes;            /* counted, not yet in the total */
+    struct life life;              /* the current one */
+    uint32_t refs;                 /* short names of writers that stand for it, rules that write it */
+    uint8_t kind;                  /* enum tsn_sample_kind */
+    bool own : 1;                  /* its shard is this partition (else it is here for a global unit) */
+    bool derived : 1;              /* written by a rule */
+    bool listed : 1;               /* on the list of series with open panes or a running ttl */
+    bool queued : 1;               /* on the list of counters to save */
+    bool mined : 1; /* of a log template: a counter whose samples lie in state, as a derived one's do */
 };
 
 struct series_list {
@@ -113,6 +111,10 @@ struct series_store {
 };
 
 void tsn_series_forget_holders(struct series *s);
+/* A former life, put in order of birth. */
+void tsn_series_add_ended(struct series *s, const struct life *life);
+/* The current life is over, and stays while a window sees it. */
+void tsn_series_end_life(struct series *s);
 /* A rule writes it from now on. */
 void tsn_series_derive(struct series *s);
 /* It has chunks, or will have. */
@@ -135,7 +137,6 @@ void tsn_store_touch(struct series_store *store, struct series *s);
 void tsn_series_insert(struct series *s, int64_t ts_ms, double value);
 /* As a head block appends: false if there is a later sample, or another value of the same time. */
 bool tsn_series_append(struct series *s, int64_t ts_ms, double value);
-bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta);
 /* Folds panes that end at or before ts_ms and ends counters whose ttl has passed by then. True if
  * its lives changed. */
 bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms);

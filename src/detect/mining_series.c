@@ -324,7 +324,7 @@ void tsn_mined_count(struct tsn_detect *d, struct mined_scope *scope, struct min
         return;
     if (!mined)
         stand_before(d, s, pane_ms);
-    (void)tsn_series_add_delta(s, pane_ms, (tsn_fixed)count << 64);
+    (void)tsn_panes_add(&s->panes, pane_ms, (tsn_fixed)count << 64);
     tsn_detect_list_open(d, s);
     tsn_detect_close_series(d, s, pane_ms + TSN_PANE_MS);
 }
@@ -337,8 +337,6 @@ void tsn_mined_end_series(struct tsn_detect *d, struct mined *mined, int64_t end
         return;
     tsn_series_room(s, 1, tsn_detect_needless_of(d, s));
     tsn_series_insert(s, end_ms, tsn_stale());
-    s->life.changed = true;
-    tsn_vec_push(&s->ended, s->life);
-    s->life = (struct life){ .birth_ms = TSN_TIME_NONE, .last_ms = TSN_TIME_NONE };
+    tsn_series_end_life(s);
     tsn_detect_queue_series(d, s, end_ms);
 }

@@ -287,7 +287,7 @@ static void take_delta(struct tsn_detect *d, struct writer *w, const struct tsn_
         pane_ms = floor_div(last_ms, TSN_PANE_MS) * TSN_PANE_MS; /* the earliest pane whose end is ahead */
         d->stats.late_moved++;
     }
-    (void)tsn_series_add_delta(s, pane_ms, p->delta); /* false: 2^63 events in a pane */
+    (void)tsn_panes_add(&s->panes, pane_ms, p->delta); /* false: 2^63 events in a pane */
     tsn_detect_list_open(d, s);
     note_sample(d, s, pane_ms);
 }
@@ -337,11 +337,9 @@ void tsn_detect_queue_series(struct tsn_detect *d, struct series *s, int64_t fro
 
 void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_ms)
 {
-    size_t ready = 0;
+    size_t ready = tsn_panes_until(&s->panes, ts_ms);
     int64_t first_ms;
 
-    while (ready < s->panes.len && s->panes.items[ready].pane_ms + TSN_PANE_MS <= ts_ms)
-        ready++;
     if (ready)
         tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), tsn_detect_needless_of(d, s));
     first_ms = s->samples.len ? s->samples.items[s->samples.len - 1].ts_ms : TSN_TIME_NONE + 1;
@@ -367,9 +365,9 @@ static void trim_lives(struct tsn_detect *d, struct series *s, int64_t needless_
 {
     bool dead = false;
 
-    for (size_t i = 0; i < s->ended.len; i++)
-        if (s->ended.items[i].last_ms + TSN_PANE_MS + d->opt.counter_ttl_ms <= needless_ms)
-            dead = s->ended.items[i].dead = true;
+    for (size_t i = 0; i < s->more->ended.len; i++)
+        if (s->more->ended.items[i].last_ms + TSN_PANE_MS + d->opt.counter_ttl_ms <= needless_ms)
+            dead = s->more->ended.items[i].dead = true;
     if (!dead || s->queued)
         return;
     s->queued = true;
@@ -379,7 +377,7 @@ static void trim_lives(struct tsn_detect *d, struct series *s, int64_t needless_
 static bool forgettable(const struct series *s, void *arg)
 {
     TSN_UNUSED(arg);
-    return !s->samples.len && !s->panes.len && s->life.birth_ms == TSN_TIME_NONE && !s->ended.len && !s->refs &&
+    return !s->samples.len && !tsn_panes_any(&s->panes) && s->life.birth_ms == TSN_TIME_NONE && !s->more->ended.len && !s->refs &&
            !s->queued && !s->more->minutes.len && s->more->dirty_ms == TSN_TIME_NONE &&
            !s->more->chunks.len;
 }

@@ -1,9 +1,8 @@
 /*
  * series_store: the series of one partition, by id and by metric name, with their samples.
  *
- * A counted series (delta) keeps open panes apart from its samples: a pane becomes a sample, the
- * total at its end, when the first step passes that end. So samples never change once written, and
- * totals are exact sums of integers whatever the order in which deltas came (DESIGN §3).
+ * Samples are kept in order of time and change rarely once written; `edits` says when one did, for the plans
+ * that read them (tocsin/plan.h). Lists by name are sorted when somebody asks.
  */
 #include "detect/detect_int.h"
 
@@ -36,6 +35,17 @@ static void own_more(struct series *s)
         return;
     s->more = tsn_calloc(1, sizeof *s->more);
     s->more->dirty_ms = TSN_TIME_NONE;
+}
+
+void tsn_series_add_ended(struct series *s, const struct life *life)
+{
+    size_t at = s->more->ended.len;
+
+    own_more(s);
+    tsn_vec_push(&s->more->ended, *life);
+    for (; at && s->more->ended.items[at - 1].birth_ms > life->birth_ms; at--)
+        s->more->ended.items[at] = s->more->ended.items[at - 1];
+    s->more->ended.items[at] = *life;
 }
 
 void tsn_series_derive(struct series *s)
@@ -81,10 +91,10 @@ static void series_free(struct series_store *store, struct series *s)
         tsn_plans_series_remove(store->plans, s->plan);
     tsn_series_forget_holders(s);
     tsn_labels_unref(s->labels);
-    tsn_vec_release(&s->samples);
-    tsn_vec_release(&s->panes);
-    tsn_vec_release(&s->ended);
+    tsn_free(s->samples.items);
+    tsn_panes_release(&s->panes);
     if (s->more != &not_derived) {
+        tsn_vec_release(&s->more->ended);
         tsn_vec_release(&s->more->minutes);
         tsn_vec_release(&s->more->chunks);
         tsn_free(s->more);
@@ -152,7 +162,7 @@ struct series *tsn_store_add(struct series_store *store, struct tsn_labels *labe
     void **slot;
 
     s->labels = tsn_labels_ref(labels);
-    s->kind = kind;
+    s->kind = (uint8_t)kind;
     s->more = &not_derived;
     s->readers = &no_readers;
     s->life.birth_ms = s->life.last_ms = TSN_TIME_NONE;
@@ -241,7 +251,7 @@ void tsn_series_insert(struct series *s, int64_t ts_ms, double value)
         return;
     }
     s->samples.edits += at < s->samples.len;
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     memmove(s->samples.items + at + 1, s->samples.items + at,
             (s->samples.len - 1 - at) * sizeof *s->samples.items);
     s->samples.items[at] = sample;
@@ -254,131 +264,8 @@ bool tsn_series_append(struct series *s, int64_t ts_ms, double value)
 
     if (last && last->ts_ms >= ts_ms)
         return last->ts_ms == ts_ms && tsn_double_bits(last->value) == tsn_double_bits(value);
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     return true;
-}
-
-bool tsn_series_add_delta(struct series *s, int64_t pane_ms, tsn_fixed delta)
-{
-    size_t at = s->panes.len;
-    struct open_pane pane = { pane_ms, delta };
-
-    while (at && s->panes.items[at - 1].pane_ms > pane_ms)
-        at--;
-    if (at && s->panes.items[at - 1].pane_ms == pane_ms)
-        return tsn_fixed_add(&s->panes.items[at - 1].delta, delta);
-    if (s->panes.len == s->panes.cap) { /* one or two are the rule */
-        s->panes.cap = s->panes.cap * 2 + 1;
-        s->panes.items = tsn_reallocarray(s->panes.items, s->panes.cap, sizeof *s->panes.items);
-    }
-    tsn_vec_push(&s->panes, pane);
-    memmove(s->panes.items + at + 1, s->panes.items + at, (s->panes.len - 1 - at) * sizeof *s->panes.items);
-    s->panes.items[at] = pane;
-    return true;
-}
-
-/* A first value: where a former life's marker stands at the very time, the zero takes its place. */
-static void insert_birth(struct series *s, int64_t pane_ms)
-{
-    size_t at = upper_bound(s, pane_ms);
-
-    if (at && s->samples.items[at - 1].ts_ms == pane_ms && tsn_is_stale(s->samples.items[at - 1].value)) {
-        s->samples.items[at - 1].value = 0;
-        s->samples.edits++;
-    } else {
-        tsn_series_insert(s, pane_ms, 0);
-    }
-}
-
-/* The marker goes where the ttl ran out, before any later pane is folded. */
-static bool end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
-{
-    int64_t end_ms;
-
-    if (s->life.birth_ms == TSN_TIME_NONE)
-        return false;
-    end_ms = s->life.last_ms + TSN_PANE_MS + ttl_ms;
-    if (end_ms > ts_ms)
-        return false;
-    tsn_series_insert(s, end_ms, tsn_stale());
-    s->life.changed = true;
-    tsn_vec_push(&s->ended, s->life);
-    s->life = (struct life){ .birth_ms = TSN_TIME_NONE, .last_ms = TSN_TIME_NONE };
-    return true;
-}
-
-/* Adds one pane to the current life; its birth puts the zero, so that a first burst is an increase. A total at or before
- * unsure_ms is not shown. */
-static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane, int64_t unsure_ms)
-{
-    if (life->birth_ms == TSN_TIME_NONE) {
-        life->birth_ms = pane->pane_ms;
-        insert_birth(s, pane->pane_ms);
-    }
-    (void)tsn_fixed_add(&life->total, pane->delta); /* saturates: 2^63 events in a series */
-    life->last_ms = pane->pane_ms;
-    if (pane->pane_ms + TSN_PANE_MS > unsure_ms)
-        tsn_series_insert(s, pane->pane_ms + TSN_PANE_MS, tsn_fixed_to_double(life->total));
-}
-
-static void drop_panes(struct series *s, size_t count)
-{
-    if (!count)
-        return;
-    memmove(s->panes.items, s->panes.items + count, (s->panes.len - count) * sizeof *s->panes.items);
-    s->panes.len -= count;
-}
-
-bool tsn_series_close_panes(struct series *s, int64_t ts_ms, int64_t ttl_ms)
-{
-    size_t done = 0;
-    bool changed = false;
-
-    for (; done < s->panes.len && s->panes.items[done].pane_ms + TSN_PANE_MS <= ts_ms; done++) {
-        (void)end_if_due(s, s->panes.items[done].pane_ms, ttl_ms);
-        fold_pane(s, &s->life, &s->panes.items[done], TSN_TIME_NONE);
-        s->life.changed = changed = true;
-    }
-    drop_panes(s, done);
-    return end_if_due(s, ts_ms, ttl_ms) || changed;
-}
-
-/* The total before the first refilled pane of a life is its total less what was read back. At or before from_ms not all was. */
-static void rebase_life(struct series *s, struct life *life, int64_t from_ms)
-{
-    tsn_fixed read = 0;
-    int64_t last_ms = life->last_ms;
-
-    for (size_t i = 0; i < s->panes.len; i++)
-        if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
-            (void)tsn_fixed_add(&read, s->panes.items[i].delta);
-    life->total -= read;
-    insert_birth(s, life->birth_ms);
-    for (size_t i = 0; i < s->panes.len; i++)
-        if (s->panes.items[i].pane_ms >= life->birth_ms && s->panes.items[i].pane_ms <= last_ms)
-            fold_pane(s, life, &s->panes.items[i], from_ms);
-    life->last_ms = last_ms;
-    life->restored = false;
-}
-
-void tsn_series_rebase(struct series *s, int64_t from_ms, int64_t needless_ms, int64_t ttl_ms)
-{
-    int64_t known_ms = s->life.birth_ms != TSN_TIME_NONE ? s->life.last_ms
-                       : s->ended.len                     ? s->ended.items[s->ended.len - 1].last_ms
-                                                          : needless_ms;
-    bool any = s->life.birth_ms != TSN_TIME_NONE || s->ended.len;
-    size_t done = 0;
-
-    for (size_t i = 0; i < s->ended.len; i++) {
-        rebase_life(s, &s->ended.items[i], from_ms);
-        tsn_series_insert(s, s->ended.items[i].last_ms + TSN_PANE_MS + ttl_ms, tsn_stale());
-    }
-    if (s->life.birth_ms != TSN_TIME_NONE)
-        rebase_life(s, &s->life, from_ms);
-    while (done < s->panes.len && (any ? s->panes.items[done].pane_ms <= known_ms
-                                       : s->panes.items[done].pane_ms + TSN_PANE_MS + ttl_ms <= known_ms))
-        done++; /* folded, or of a life that lies behind its windows */
-    drop_panes(s, done);
 }
 
 static void drop_oldest(struct series *s, size_t old)
@@ -386,7 +273,7 @@ static void drop_oldest(struct series *s, size_t old)
     if (!old)
         return;
     memmove(s->samples.items, s->samples.items + old, (s->samples.len - old) * sizeof *s->samples.items);
-    s->samples.len -= old;
+    s->samples.len -= (uint32_t)old;
     s->samples.trimmed += (uint32_t)old;
 }
 
@@ -414,8 +301,7 @@ void tsn_series_room(struct series *s, size_t more, int64_t before_ms)
         drop_oldest(s, upper_bound(s, before_ms));
     if (s->samples.len + more <= s->samples.cap)
         return;
-    s->samples.cap = s->samples.len + more + SLACK + s->samples.len / SLACK_OF;
-    s->samples.items = tsn_reallocarray(s->samples.items, s->samples.cap, sizeof *s->samples.items);
+    tsn_samples_reserve(&s->samples, s->samples.len + more + SLACK + s->samples.len / SLACK_OF);
 }
 
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms)

@@ -271,12 +271,13 @@ static void save_lives(struct series *s, struct tsn_detect_output *out)
     size_t kept = 0;
 
     s->queued = false;
-    for (size_t k = 0; k < s->ended.len; k++) {
-        save_life(s, &s->ended.items[k], true, out);
-        if (!s->ended.items[k].dead)
-            s->ended.items[kept++] = s->ended.items[k];
+    for (size_t k = 0; k < s->more->ended.len; k++) {
+        save_life(s, &s->more->ended.items[k], true, out);
+        if (!s->more->ended.items[k].dead)
+            s->more->ended.items[kept++] = s->more->ended.items[k];
     }
-    s->ended.len = kept;
+    if (kept != s->more->ended.len)
+        s->more->ended.len = kept;
     if (s->life.birth_ms != TSN_TIME_NONE)
         save_life(s, &s->life, false, out);
 }

@@ -338,7 +338,7 @@ static void close_panes(struct tsn_detect *d, uint32_t unit, int64_t ts_ms)
 
         if (reads(s, unit))
             tsn_detect_close_series(d, s, ts_ms);
-        if (s->panes.len || s->life.birth_ms != TSN_TIME_NONE)
+        if (tsn_panes_any(&s->panes) || s->life.birth_ms != TSN_TIME_NONE)
             d->store.open.items[kept++] = s;
         else
             s->listed = false;

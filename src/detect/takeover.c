@@ -86,20 +86,11 @@ static void drop_life(struct series *s, int64_t birth_ms)
 
     if (s->life.birth_ms == birth_ms)
         s->life = (struct life){ .birth_ms = TSN_TIME_NONE, .last_ms = TSN_TIME_NONE };
-    for (size_t i = 0; i < s->ended.len; i++)
-        if (s->ended.items[i].birth_ms != birth_ms)
-            s->ended.items[kept++] = s->ended.items[i];
-    s->ended.len = kept;
-}
-
-static void add_ended(struct series *s, const struct life *life)
-{
-    size_t at = s->ended.len;
-
-    tsn_vec_push(&s->ended, *life);
-    for (; at && s->ended.items[at - 1].birth_ms > life->birth_ms; at--)
-        s->ended.items[at] = s->ended.items[at - 1];
-    s->ended.items[at] = *life;
+    for (size_t i = 0; i < s->more->ended.len; i++)
+        if (s->more->ended.items[i].birth_ms != birth_ms)
+            s->more->ended.items[kept++] = s->more->ended.items[i];
+    if (kept != s->more->ended.len)
+        s->more->ended.len = kept;
 }
 
 static enum tsn_err restore_counter(struct tsn_detect *d, const char *key, size_t key_len, const json_t *root,
@@ -128,7 +119,7 @@ static enum tsn_err restore_counter(struct tsn_detect *d, const char *key, size_
     s = series_for(d, root, TSN_DELTA);
     drop_life(s, life.birth_ms);
     if (json_is_true(json_object_get(root, "ended")))
-        add_ended(s, &life);
+        tsn_series_add_ended(s, &life);
     else
         s->life = life;
     return TSN_OK;
@@ -144,7 +135,7 @@ static void drop_minute(struct series *s, int64_t minute)
         if (tsn_minute_of(s->samples.items[i].ts_ms) != minute)
             s->samples.items[kept++] = s->samples.items[i];
     s->samples.edits += kept != s->samples.len;
-    s->samples.len = kept;
+    s->samples.len = (uint32_t)kept;
     kept = 0;
     for (size_t i = 0; i < s->more->minutes.len; i++)
         if (s->more->minutes.items[i] != minute)
@@ -582,7 +573,7 @@ void tsn_detect_refilled(struct tsn_detect *d)
             if (tsn_detect_horizon(d, s) != TSN_TIME_NONE)
                 tsn_detect_close_series(d, s, tsn_detect_horizon(d, s)); /* counted since the lives were saved */
         }
-        if (s->panes.len || s->life.birth_ms != TSN_TIME_NONE)
+        if (tsn_panes_any(&s->panes) || s->life.birth_ms != TSN_TIME_NONE)
             tsn_detect_list_open(d, s);
         if (s->more->by.len)
             attach_holders(d, &rules, s);

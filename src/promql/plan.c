@@ -11,6 +11,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- samples ------------------------------------------------------------------------------ */
+
+void tsn_samples_reserve(struct tsn_samples *samples, size_t want)
+{
+    if (want <= samples->cap)
+        return;
+    TSN_ASSERT(want <= UINT32_MAX);
+    samples->cap = (uint32_t)want;
+    samples->items = tsn_reallocarray(samples->items, want, sizeof *samples->items);
+}
+
+void tsn_samples_push(struct tsn_samples *samples, struct tsn_sample sample)
+{
+    enum { FEW = 4 };
+
+    if (samples->len == samples->cap)
+        tsn_samples_reserve(samples, (size_t)samples->len + samples->len / 4 + FEW);
+    samples->items[samples->len++] = sample;
+}
+
 /* ---- life --------------------------------------------------------------------------------- */
 
 struct tsn_plans *tsn_plans_new(const struct tsn_eval_options *options)

@@ -284,7 +284,7 @@ static bool inner_step(struct node *n, const struct step *outer, int64_t t_ms)
         s = q->samples[q->out_of[i]];
         if (s->len && s->items[s->len - 1].ts_ms == t_ms)
             return false; /* two of one label set */
-        tsn_vec_push(s, ((struct tsn_sample){ t_ms, inner->value[i] }));
+        tsn_samples_push(s, ((struct tsn_sample){ t_ms, inner->value[i] }));
         elements++;
     }
     if (inner->cost + elements + 1 > q->cost)

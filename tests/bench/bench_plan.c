@@ -75,7 +75,7 @@ static void append_all(struct bench *b)
             s->samples.len = b->keep;
             s->samples.trimmed += (uint32_t)old;
         }
-        tsn_vec_push(&s->samples, sample);
+        tsn_samples_push(&s->samples, sample);
     }
     tsn_plans_changed(b->plans);
 }

@@ -306,7 +306,7 @@ static void append(struct world *w, struct source *s)
         struct tsn_sample sample = { last_ms += one_in(10) ? 1 + below(90000) : 15000, 0 };
 
         sample.value = one_in(30) ? tsn_stale() : next_value(s);
-        tsn_vec_push(&s->samples, sample);
+        tsn_samples_push(&s->samples, sample);
         if (one_in(w->past_ms > 1000000 ? 300 : 8))
             break;
     }
@@ -325,7 +325,7 @@ static void insert_late(struct world *w, struct source *s)
         s->samples.items[at].value = sample.value;
         return;
     }
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     memmove(s->samples.items + at + 1, s->samples.items + at, (s->samples.len - 1 - at) * sizeof sample);
     s->samples.items[at] = sample;
 }
@@ -478,7 +478,7 @@ static void write_in_step(struct world *w, int64_t at_ms)
     s = w->series[below((int64_t)w->count)];
     if (s->samples.len && s->samples.items[s->samples.len - 1].ts_ms >= at_ms)
         return;
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     for (int p = 0; p < 2; p++)
         if (w->plans[p])
             tsn_plans_touch(w->plans[p], s->in[p]);

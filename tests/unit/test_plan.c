@@ -32,7 +32,7 @@ static void push(struct tsn_samples *s, int64_t ts_ms, double value)
 {
     struct tsn_sample sample = { ts_ms, value };
 
-    tsn_vec_push(s, sample);
+    tsn_samples_push(s, sample);
 }
 
 static void select_nothing(void *self, const struct tsn_matcher *matchers, size_t count, int64_t from_ms, int64_t to_ms,
