@@ -193,5 +193,10 @@ double tsn_fixed_to_double(tsn_fixed value)
 
 bool tsn_fixed_add(tsn_fixed *sum, tsn_fixed delta)
 {
-    return !__builtin_add_overflow(*sum, delta, sum);
+    tsn_fixed both;
+
+    if (__builtin_add_overflow(*sum, delta, &both))
+        return false;
+    *sum = both;
+    return true;
 }

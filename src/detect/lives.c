@@ -62,7 +62,7 @@ static void fold_pane(struct series *s, struct life *life, const struct open_pan
         life->birth_ms = pane->pane_ms;
         insert_birth(s, pane->pane_ms);
     }
-    (void)tsn_fixed_add(&total, pane->delta); /* saturates: 2^63 events in a series */
+    (void)tsn_fixed_add(&total, pane->delta); /* stands still at 2^63 events in a series */
     life->total = total;
     life->last_ms = pane->pane_ms;
     if (pane->pane_ms + TSN_PANE_MS > unsure_ms)

@@ -293,7 +293,8 @@ void tsn_series_cut(struct series *s, int64_t before_ms)
 /* Most series hold a window's samples and no more: little slack. */
 void tsn_series_room(struct series *s, size_t more, int64_t before_ms)
 {
-    enum { SLACK = 2, SLACK_OF = 16 };
+    enum { SLACK_OF = 16 };
+    size_t slack;
 
     if (s->samples.len + more <= s->samples.cap)
         return;
@@ -301,7 +302,8 @@ void tsn_series_room(struct series *s, size_t more, int64_t before_ms)
         drop_oldest(s, upper_bound(s, before_ms));
     if (s->samples.len + more <= s->samples.cap)
         return;
-    tsn_samples_reserve(&s->samples, s->samples.len + more + SLACK + s->samples.len / SLACK_OF);
+    slack = s->samples.len / SLACK_OF;
+    tsn_samples_reserve(&s->samples, s->samples.len + more + (slack ? slack : 1));
 }
 
 bool tsn_series_live(const struct series *s, int64_t ts_ms, int64_t lookback_ms)

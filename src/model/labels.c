@@ -126,15 +126,23 @@ static struct tsn_u128 labels_id(const struct tsn_label *items, size_t count)
 }
 
 /* Names that nearly every series has stand here once, not in each of a million sets. */
+static const char *const constant_names[] = { "__name__", "alertname", "environment", "instance", "job", "level", "method",
+                                              "service", "status", "template" };
+
+/* Its place among them, or -1. */
+static int constant_at(const char *name, size_t len)
+{
+    for (size_t i = 0; i < TSN_ARRAY_LEN(constant_names); i++)
+        if (constant_names[i][0] == name[0] && strlen(constant_names[i]) == len && memcmp(constant_names[i], name, len) == 0)
+            return (int)i;
+    return -1;
+}
+
 static const char *constant_name(const char *name, size_t len)
 {
-    static const char *const names[] = { "__name__", "alertname", "environment", "instance", "job", "level", "method",
-                                         "service", "status", "template" };
+    int at = constant_at(name, len);
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i][0] == name[0] && strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
-            return names[i];
-    return NULL;
+    return at < 0 ? NULL : constant_names[at];
 }
 
 static size_t text_bytes(const struct tsn_label *l)
@@ -178,22 +186,32 @@ static struct tsn_labels *make(const struct tsn_label *items, size_t count, cons
     return labels;
 }
 
-/* ---- packed: name_len name value_len value …, lengths 7 bits a byte ----------------------- */
+/* ---- packed ------------------------------------------------------------------------------
+ * name value name value …; a text is its length, 7 bits a byte, and its bytes; a constant name is 0 and its place. */
 
-static void put_length(struct tsn_buf *out, uint32_t v)
+static void put_text_packed(struct tsn_buf *out, const char *text, uint32_t len)
 {
+    uint32_t v = len;
+
     for (; v > 127; v >>= 7)
         tsn_buf_putc(out, (char)(v | 128));
     tsn_buf_putc(out, (char)v);
+    tsn_buf_append(out, text, len);
 }
 
 void tsn_labels_pack(const struct tsn_labels *labels, struct tsn_buf *out)
 {
     for (uint32_t i = 0; i < labels->count; i++) {
-        put_length(out, labels->items[i].name_len);
-        tsn_buf_append(out, labels->items[i].name, labels->items[i].name_len);
-        put_length(out, labels->items[i].value_len);
-        tsn_buf_append(out, labels->items[i].value, labels->items[i].value_len);
+        const struct tsn_label *l = &labels->items[i];
+        int at = constant_at(l->name, l->name_len);
+
+        if (at < 0) {
+            put_text_packed(out, l->name, l->name_len);
+        } else {
+            tsn_buf_putc(out, 0);
+            tsn_buf_putc(out, (char)at);
+        }
+        put_text_packed(out, l->value, l->value_len);
     }
 }
 
@@ -211,6 +229,15 @@ static const char *get_text(const char *at, const char **text, uint32_t *len)
     return at + *len;
 }
 
+static const char *get_name(const char *at, const char **name, uint32_t *len)
+{
+    if (*at)
+        return get_text(at, name, len);
+    *name = constant_names[(unsigned char)at[1]];
+    *len = (uint32_t)strlen(*name);
+    return at + 2;
+}
+
 struct tsn_labels *tsn_labels_unpack(const void *packed, size_t len, struct tsn_u128 id)
 {
     TSN_VEC(struct tsn_label) items = { NULL, 0, 0 };
@@ -220,7 +247,7 @@ struct tsn_labels *tsn_labels_unpack(const void *packed, size_t len, struct tsn_
     while (at < end) {
         struct tsn_label l;
 
-        at = get_text(at, &l.name, &l.name_len);
+        at = get_name(at, &l.name, &l.name_len);
         at = get_text(at, &l.value, &l.value_len);
         tsn_vec_push(&items, l);
     }

@@ -266,7 +266,7 @@ void tsn_plans_series_remove(struct tsn_plans *plans, struct tsn_plan_series *s)
 {
     tsn_plans_touch(plans, s);
     for (uint32_t i = 0; i < s->place_count; i++) {
-        struct selector *sel = tsn_place_of(s, i)->selector;
+        struct selector *sel = plans->selectors.items[tsn_place_of(s, i)->selector];
 
         tsn_slots_remove(&sel->slots, tsn_place_of(s, i)->slot);
         sel->source[tsn_place_of(s, i)->slot] = NULL;
@@ -284,7 +284,7 @@ void tsn_plans_touch(struct tsn_plans *plans, struct tsn_plan_series *s)
 {
     plans->touched = ++plans->seq;
     for (uint32_t i = 0; i < s->place_count; i++)
-        tsn_place_of(s, i)->selector->touched = plans->seq;
+        plans->selectors.items[tsn_place_of(s, i)->selector]->touched = plans->seq;
 }
 
 void tsn_plans_changed(struct tsn_plans *plans)

@@ -149,7 +149,7 @@ void tsn_selector_free(struct selector *s)
 
 void tsn_selector_attach(struct tsn_plans *plans, struct selector *sel, struct tsn_plan_series *s)
 {
-    struct place place = { sel, 0 };
+    struct place place = { sel->number, 0 };
 
     if (!(s->scopes >> sel->scope & 1) ||
         !tsn_matchers_match(sel->expr->u.selector.matchers, sel->expr->u.selector.matcher_count, s->labels))
@@ -182,6 +182,7 @@ static void list_selector(struct tsn_plans *plans, struct selector *s)
     if (!list)
         list = *slot = tsn_calloc(1, sizeof *list);
     tsn_vec_push(list, s);
+    s->number = (uint32_t)plans->selectors.len;
     tsn_vec_push(&plans->selectors, s);
 }
 

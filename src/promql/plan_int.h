@@ -47,7 +47,7 @@ struct slots {
 struct selector {
     const struct tsn_expr *expr;
     const char *metric; /* the name it is pinned to, or NULL */
-    uint32_t metric_len, scope;
+    uint32_t metric_len, scope, number; /* number: its place in plans->selectors */
     struct slots slots;
     const struct tsn_samples **source; /* by slot */
     uint32_t source_cap;
@@ -60,16 +60,16 @@ struct selector_list {
 };
 
 struct place {
-    struct selector *selector;
-    uint32_t slot;
+    uint32_t selector, slot; /* selector: in plans->selectors */
 };
 struct tsn_plan_series {
     struct tsn_labels *labels;
     const struct tsn_samples *samples;
+    struct place *others; /* where it stands: one place as a rule; the others exact */
+    struct place first;
     uint32_t scopes, index; /* index: in plans->series */
-    bool odd;               /* has __type__ or __unit__: two may become one without them */
-    uint32_t place_count;
-    struct place first, *others; /* where it stands: one as a rule; the others exact */
+    uint32_t place_count : 31;
+    bool odd : 1; /* has __type__ or __unit__: two may become one without them */
 };
 
 /* Where a window stands in its series: absolute numbers of samples (position + trimmed). */

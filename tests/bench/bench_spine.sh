@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The benches on a real Kafka and Redis: the spine against the wire and Kafka Streams (spine_bench.py), the way from an event to its incident
-# (latency_bench.py), and the curves of scale (scale_bench.py). Figures as BENCH lines; tables and plots in build/bench.
-# log lines (logs_bench.py). BENCH_ONLY=spine, logs, latency or scale runs one of them. Kafka Streams is left out where there is no javac.
+# (latency_bench.py), log lines (logs_bench.py), the curves of scale (scale_bench.py), and what a restart takes (restart_bench.py). Figures as
+# BENCH lines; tables and plots in build/bench. BENCH_ONLY=spine, logs, latency, scale or restart runs one of them. Kafka Streams is left out
+# where there is no javac.
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/bench
@@ -19,3 +20,4 @@ if wants spine; then python3 tests/bench/spine_bench.py build/tocsin $out; fi
 if wants logs; then python3 tests/bench/logs_bench.py build/tocsin $out; fi
 if wants latency; then python3 tests/bench/latency_bench.py build/tocsin $out/latency; fi
 if wants scale; then python3 tests/bench/scale_bench.py build/tocsin $out; fi
+if wants restart; then python3 tests/bench/restart_bench.py build/tocsin; fi

@@ -111,7 +111,9 @@ static void fixed_sums_ignore_order_and_refuse_overflow(void **state)
     assert_false(tsn_fixed_from_double(0x1p62, &a));
     assert_false(tsn_fixed_from_double(NAN, &a));
     sum = ((tsn_fixed)1 << 126) - 1 + ((tsn_fixed)1 << 126);
+    a = sum;
     assert_false(tsn_fixed_add(&sum, 1));
+    assert_true(sum == a); /* unchanged */
 }
 
 static void labels_are_sorted_unique_and_named_by_content(void **state)
