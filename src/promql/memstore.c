@@ -82,7 +82,7 @@ enum tsn_err tsn_memstore_append(struct tsn_memstore *store, const struct tsn_la
         return tsn_double_bits(value) == tsn_double_bits(last->value)
                    ? TSN_OK
                    : tsn_error_set(error, TSN_ERR_CONFLICT, "duplicate sample for timestamp");
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     changed(store, s);
     return TSN_OK;
 }
@@ -101,7 +101,7 @@ void tsn_memstore_add(struct tsn_memstore *store, const struct tsn_labels *label
         changed(store, s);
         return;
     }
-    tsn_vec_push(&s->samples, sample);
+    tsn_samples_push(&s->samples, sample);
     s->samples.edits += at < s->samples.len - 1;
     changed(store, s);
     memmove(s->samples.items + at + 1, s->samples.items + at, (s->samples.len - 1 - at) * sizeof sample);

@@ -142,7 +142,7 @@ static void born(struct world *w, struct source *s, struct tsn_labels *taken, si
 {
     memset(s, 0, sizeof *s);
     s->labels = taken;
-    tsn_vec_reserve(&s->samples, room);
+    tsn_samples_reserve(&s->samples, room);
     s->in = tsn_plans_series_add(w->plans, s->labels, &s->samples, 1);
 }
 
