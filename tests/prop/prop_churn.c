@@ -205,7 +205,7 @@ static void nothing_is_allocated_without_churn(void **state)
     for (int n = 0; n < WARM + STEPS; n++) {
         w.now_ms += STEP_MS;
         for (size_t i = 0; i < SERIES; i++)
-            tsn_vec_push(&w.series[i].samples, ((struct tsn_sample){ w.now_ms, (double)((n * (int)(i + 1)) % 97) }));
+            tsn_samples_push(&w.series[i].samples, ((struct tsn_sample){ w.now_ms, (double)((n * (int)(i + 1)) % 97) }));
         tsn_plans_changed(w.plans);
         for (size_t q = 0; q < w.query_count; q++) {
             unsigned long before = allocations;
@@ -272,7 +272,7 @@ static void a_million_come_and_go(void **state)
             born(&w, &generation[i], labels_of(number++), LIFE);
         }
         for (size_t i = 0; i < (n < LIFE ? n + 1 : LIFE) * each; i++)
-            tsn_vec_push(&w.series[i].samples, ((struct tsn_sample){ w.now_ms, (double)(i % each) }));
+            tsn_samples_push(&w.series[i].samples, ((struct tsn_sample){ w.now_ms, (double)(i % each) }));
         tsn_plans_changed(w.plans);
         before = allocations;
         check_answers(&w, each, n < LIFE ? n + 1 : LIFE);
