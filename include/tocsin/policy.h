@@ -38,7 +38,7 @@
  *           L1: { unanswered: 15m, unresolved: 30m }
  *           L2: { unanswered: 15m, unresolved: 30m }
  *     labels: { critical: 2, warning: 3, info: 4 }     # severity label → severity
- *     outage_alerts: [ServiceDown]       # a firing one means: this service is down
+ *     outage_alerts: [ServiceDown, AllRequestsFailing]   # a firing one means: this service is down
  *     tier_down: { 1: 2, 2: 2, 3: 3, 4: 4 }            # severity of an outage by tier
  *     inhibit:
  *       - { source: ServiceDown, target: ServiceDegraded, equal: [service] }

@@ -159,6 +159,7 @@ void tsn_escalation_init(struct tsn_escalation *e)
     tsn_map_put_str(&e->label_severity, "warning", (void *)3);
     tsn_map_put_str(&e->label_severity, "info", (void *)4);
     add_text(&e->outage_alerts, "ServiceDown");
+    add_text(&e->outage_alerts, "AllRequestsFailing");
     for (int tier = 1; tier <= 4; tier++)
         e->tier_down[tier] = tier < 2 ? 2 : tier; /* one service down is Sev 2; a lesser tier, less */
     add_text(&inhibit.equal, "service");
