@@ -189,7 +189,7 @@ void tsn_codec_batch_encode(const struct tsn_batch *b, struct tsn_buf *out)
 static char *get_string(struct wire *w)
 {
     size_t len;
-    const char *text = wire_bytes(w, &len);
+    const char *text = wire_text(w, &len);
 
     return tsn_strndup(text, len);
 }
@@ -253,8 +253,8 @@ static struct tsn_labels *get_labels(struct wire *w, struct tsn_labels_builder *
     for (size_t n; !w->bad && (n = wire_block(w, 2)) != 0;)
         for (; n && !w->bad; n--) {
             size_t name_len, value_len, shorter;
-            const char *name = wire_bytes(w, &name_len);
-            const char *value = wire_bytes(w, &value_len);
+            const char *name = wire_text(w, &name_len);
+            const char *value = wire_text(w, &value_len);
             int order;
 
             shorter = name_len < before_len ? name_len : before_len;
@@ -366,8 +366,8 @@ static void get_signature_counts(struct wire *w, struct tsn_batch *b)
     size_t count = 0;
 
     ARRAY_EACH(w, scopes, count, 2, s) {
-        s->service = wire_bytes(w, &s->service_len);
-        s->level = wire_bytes(w, &s->level_len);
+        s->service = wire_text(w, &s->service_len);
+        s->level = wire_text(w, &s->level_len);
         if (s->service_len > MAX_SCOPE_BYTES || s->level_len > MAX_SCOPE_BYTES)
             wire_fail(w, "a service or level too long for a signature count");
     }

@@ -441,8 +441,8 @@ static bool avro_get_labels(struct reader *rd, const struct field *f, struct tsn
     while (!rd->bad && (n = wire_block(rd->wire, 2)) != 0)
         for (; n && !rd->bad; n--) {
             size_t name_len, value_len;
-            const char *name = wire_bytes(rd->wire, &name_len);
-            const char *text = wire_bytes(rd->wire, &value_len);
+            const char *name = wire_text(rd->wire, &name_len);
+            const char *text = wire_text(rd->wire, &value_len);
 
             if (rd->wire->bad || ++total > MAX_LABELS)
                 bad_field(rd, f);
@@ -468,7 +468,7 @@ static bool avro_get_list(struct reader *rd, const struct field *f, void *value)
             char *items = *(char **)member(value, f->offset);
 
             if (f->type == F_TEXTS) {
-                const char *text = wire_bytes(rd->wire, &len);
+                const char *text = wire_text(rd->wire, &len);
 
                 ((char **)(void *)items)[i] = tsn_strndup(text, len);
             } else if (!avro_get_record(rd, f->record, items + i * f->record->size)) {
@@ -507,11 +507,11 @@ static bool avro_get_field(struct reader *rd, const struct field *f, void *value
             return true;
         /* fall through */
     case F_TEXT:
-        text = wire_bytes(w, &len);
+        text = wire_text(w, &len);
         *(char **)at = tsn_strndup(text, len);
         return true;
     case F_CHARS:
-        text = wire_bytes(w, &len);
+        text = wire_text(w, &len);
         return set_chars(rd, f, at, text, len);
     case F_ENUM: return set_enum(rd, f, at, wire_long(w));
     case F_LABELS: return avro_get_labels(rd, f, at);

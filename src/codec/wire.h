@@ -134,6 +134,18 @@ static inline const char *wire_bytes(struct wire *w, size_t *len)
     return text;
 }
 
+/* A string: as Avro has it, and all that comes after trusts, UTF-8. */
+static inline const char *wire_text(struct wire *w, size_t *len)
+{
+    const char *text = wire_bytes(w, len);
+
+    if (tsn_utf8_valid(text, *len))
+        return text;
+    wire_fail(w, "a text that is no UTF-8");
+    *len = 0;
+    return "";
+}
+
 /* A number of things of at least `least` bytes each that must still fit in what is left. */
 static inline size_t wire_count(struct wire *w, uint64_t n, size_t least)
 {

@@ -1,6 +1,6 @@
 /*
  * fuzz_records: the first byte picks the record and the form, the rest is read as it. What decodes
- * must encode, and the bytes must then be a fixed point.
+ * must encode, and the bytes must then be a fixed point; as JSON, too, whose texts are UTF-8.
  */
 #include "tocsin/codec.h"
 
@@ -11,11 +11,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define TRY(stem, type, release)                                                                    \
     do {                                                                                            \
         struct type a, b;                                                                           \
-        struct tsn_buf once = TSN_BUF_INIT, twice = TSN_BUF_INIT;                                   \
+        struct tsn_buf once = TSN_BUF_INIT, twice = TSN_BUF_INIT, json = TSN_BUF_INIT;              \
                                                                                                     \
         if (tsn_codec_##stem##_decode(data, size, form, &a, NULL) != TSN_OK)                        \
             break;                                                                                  \
         tsn_codec_##stem##_encode(&a, form, &once);                                                 \
+        tsn_codec_##stem##_encode(&a, TSN_FORM_JSON, &json);                                        \
+        TSN_ASSERT(tsn_utf8_valid(json.data, json.len));                                            \
         release(&a);                                                                                \
         if (tsn_codec_##stem##_decode(once.data, once.len, form, &b, NULL) == TSN_OK) {             \
             tsn_codec_##stem##_encode(&b, form, &twice);                                            \
@@ -24,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                           \
         tsn_buf_release(&once);                                                                     \
         tsn_buf_release(&twice);                                                                    \
+        tsn_buf_release(&json);                                                                     \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
