@@ -322,7 +322,7 @@ int tsn_cmd_logs_diff(int argc, char **argv)
         { "top", TSN_OPT_INT, &o.top, "N", "rows; 0: all (default)", 0, 1000000 },
         { "jobs", TSN_OPT_INT, &o.jobs, "N", "threads that hash lines (default 1)", 1, TSN_LOGS_JOBS_MAX },
         { "config", TSN_OPT_TEXT, &o.live.config_file, "FILE", "of the live log: the configuration (default tocsin.yaml)", 0, 0 },
-        { "output", TSN_OPT_TEXT, &o.output, "FORM", "table (default) or json, a line a template", 0, 0 },
+        { "output", TSN_OPT_TEXT, &o.output, "table|json", "table (default) or json, a line a template", 0, 0 },
     };
     int operands = tsn_cli_parse(argc, argv, table, TSN_ARRAY_LEN(table), "logs diff [OPTIONS] A B | --from T1 --to T2", ABOUT);
     enum tsn_logs_format format;

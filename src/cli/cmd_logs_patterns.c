@@ -263,7 +263,7 @@ int tsn_cmd_logs_patterns(int argc, char **argv)
         { "new", TSN_OPT_TEXT, &r.discovered, "TIME", "first seen at this time or later", 0, 0 },
         { "top", TSN_OPT_INT, &r.top, "N", "rows; 0: all (default)", 0, 1000000 },
         { "watch", TSN_OPT_FLAG, &r.watch, NULL, "every two seconds, with what came since", 0, 0 },
-        { "output", TSN_OPT_TEXT, &r.output, "FORM", "table (default) or json, the records as they are", 0, 0 },
+        { "output", TSN_OPT_TEXT, &r.output, "table|json", "table (default) or json, the records as they are", 0, 0 },
     };
     int operands = tsn_cli_parse(argc, argv, table, TSN_ARRAY_LEN(table), "logs patterns [OPTIONS]", about);
     struct tsn_config config;

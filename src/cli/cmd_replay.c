@@ -246,7 +246,7 @@ int tsn_cmd_replay(int argc, char **argv)
         { "rules", TSN_OPT_TEXT, &r.rules, "GLOB", "what if these rules had been in force", 0, 0 },
         { "diff", TSN_OPT_FLAG, &r.diff, NULL, "compare with topic alerts; exit 5 if there is a difference", 0, 0 },
         { "no-incidents", TSN_OPT_FLAG, &r.no_incidents, NULL, "alerts only", 0, 0 },
-        { "output", TSN_OPT_TEXT, &r.output, "FORM", "table or json (a line each)", 0, 0 },
+        { "output", TSN_OPT_TEXT, &r.output, "table|json", "table or json (a line each)", 0, 0 },
     };
     struct tsn_config config;
     int operands = tsn_cli_parse(argc, argv, options, TSN_ARRAY_LEN(options), "replay --from TIME [--to TIME] [OPTIONS]", about), code;

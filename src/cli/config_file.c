@@ -40,9 +40,10 @@ bool tsn_cli_load_config(const char *path, struct tsn_config *config)
     char *text = tsn_cli_read_file(path, 1 << 20, &len, &error);
     bool ok = text && tsn_config_parse(config, path, text, len, &io, &error) == TSN_OK && patterns_ok(path, config, &error);
 
-    tsn_free(text);
     if (!ok)
-        fprintf(stderr, "tocsin: %s\n", error.message);
+        fprintf(stderr, "tocsin: %s%s\n", error.message,
+                text || error.code != TSN_ERR_IO ? "" : "; --config FILE names the configuration, README.md has one to begin with");
+    tsn_free(text);
     return ok;
 }
 

@@ -5,12 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A command may say its usage with or without the program's name. */
+static const char *bare(const char *usage)
+{
+    static const char program[] = "tocsin ";
+
+    return strncmp(usage, program, sizeof program - 1) == 0 ? usage + sizeof program - 1 : usage;
+}
+
 static void print_options(const struct tsn_option *options, size_t count, const char *usage,
                           const char *about)
 {
-    printf("Usage: tocsin %s\n\n%s\n", usage, about);
-    if (count)
-        printf("\nOptions:\n");
+    size_t len = strlen(about);
+
+    while (len && about[len - 1] == '\n')
+        len--;
+    printf("Usage: tocsin %s\n\n%.*s\n\nOptions:\n", bare(usage), (int)len, about);
     for (size_t i = 0; i < count; i++) {
         char left[64];
 
@@ -27,6 +37,17 @@ static bool in_range(const struct tsn_option *o, int64_t value)
     return (!o->min && !o->max) || (value >= o->min && value <= o->max);
 }
 
+/* Whether the text is one of "a|b". */
+static bool is_one_of(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (len && strcspn(at, "|") == len && memcmp(at, text, len) == 0)
+            return true;
+    return false;
+}
+
 /* False after printing why. */
 static bool store(const struct tsn_option *o, const char *text)
 {
@@ -34,7 +55,13 @@ static bool store(const struct tsn_option *o, const char *text)
 
     switch (o->type) {
     case TSN_OPT_FLAG: *(bool *)o->value = true; return true;
-    case TSN_OPT_TEXT: *(const char **)o->value = text; return true;
+    case TSN_OPT_TEXT:
+        if (strcmp(o->name, "output") == 0 && !is_one_of(o->metavar, text)) {
+            fprintf(stderr, "tocsin: --output: '%s' is none of %s\n", text, o->metavar);
+            return false;
+        }
+        *(const char **)o->value = text;
+        return true;
     case TSN_OPT_DOUBLE:
         if (tsn_parse_double(text, strlen(text), o->value))
             return true;
@@ -104,7 +131,7 @@ int tsn_cli_parse(int argc, char **argv, const struct tsn_option *options, size_
         if (!o && len == 5 && memcmp(name, "debug", 5) == 0)
             o = &common;
         if (!o) {
-            fprintf(stderr, "tocsin: unknown option '%s'; usage: tocsin %s (--help tells more)\n", argv[i], usage);
+            fprintf(stderr, "tocsin: unknown option '%s'; usage: tocsin %s (--help tells more)\n", argv[i], bare(usage));
             return -1;
         }
         if (o->type != TSN_OPT_FLAG && !equals && i + 1 == argc) {
