@@ -125,6 +125,21 @@ static void print_texts(char *const *lines, size_t count, const char *before, st
     }
 }
 
+/* What the rule's author wrote for who is woken; the summary is the title already. */
+static void print_annotations(const struct tsn_incident_alert *a, struct tsn_buf *text)
+{
+    for (uint32_t i = 0; a->annotations && i < a->annotations->count; i++) {
+        const struct tsn_label *l = &a->annotations->items[i];
+
+        if (l->name_len == 7 && memcmp(l->name, "summary", 7) == 0)
+            continue;
+        tsn_buf_reset(text);
+        tsn_buf_printf(text, "%.*s: %.*s", (int)l->name_len, l->name, (int)l->value_len, l->value);
+        clean(text);
+        printf("            %s\n", tsn_buf_str(text));
+    }
+}
+
 static void print_alerts(const struct tsn_incident *in)
 {
     struct tsn_buf text = TSN_BUF_INIT;
@@ -137,6 +152,7 @@ static void print_alerts(const struct tsn_incident *in)
         clean(&text);
         printf("  %-9s %s%s%s%s\n", tsn_alert_state_name(a->state), tsn_buf_str(&text), a->state == TSN_ALERT_FIRING ? "" : " (",
                a->state == TSN_ALERT_FIRING ? "" : tsn_end_reason_name(a->end_reason), a->state == TSN_ALERT_FIRING ? "" : ")");
+        print_annotations(a, &text);
         print_texts(a->templates, a->template_count, "          ≈ ", &text);
         print_texts(a->sample_lines, a->sample_line_count, "            ", &text);
     }

@@ -21,7 +21,8 @@ TOCSIN = spine.program(sys.argv)
 def transition(alert, service, severity, state="firing"):
     at = "2026-01-01T00:00:00.000Z"
     return {"format": 1, "alert_id": ("%x" % abs(hash((alert, service))))[:32].rjust(32, "0"), "rule": alert, "group": "test", "was": "pending",
-            "state": state, "labels": {"alertname": alert, "service": service, "severity": severity}, "value": 1, "active_at": at,
+            "state": state, "labels": {"alertname": alert, "service": service, "severity": severity},
+            "annotations": {"runbook_url": "https://runbooks/" + alert}, "value": 1, "active_at": at,
             "fired_at": at, "step_ts": at}
 
 
@@ -55,6 +56,7 @@ def look(checks, person):
     first = rows[0]["incident_id"]
     code, out, _ = person("show", first)
     checks.check(code == 0 and "Sev 2" in out and 'alertname="Down"' in out, "show tells severity and alerts: %r" % out)
+    checks.check("            runbook_url: https://runbooks/Down\n" in out, "show tells what to do: %r" % out)
     code, out, _ = person("show", first, "--output", "json")
     checks.check(code == 0 and json.loads(out) == rows[0], "show as JSON is the row of list")
     code, _, err = person("show", "inc-none")
