@@ -17,7 +17,7 @@ enum service {
 extern const char *const demo_services[SERVICES];
 
 /* What goes wrong. */
-enum trouble { TROUBLE_DOWN, TROUBLE_VANISHED, TROUBLE_ERRORS, TROUBLE_SLOW, TROUBLE_HOOKS, TROUBLE_DRY, TROUBLE_LOGS };
+enum trouble { TROUBLE_DOWN, TROUBLE_VANISHED, TROUBLE_ERRORS, TROUBLE_SLOW, TROUBLE_HOOKS, TROUBLE_DRY, TROUBLE_LOGS, TROUBLE_NOVEL };
 
 struct expected_alert {
     const char *rule;

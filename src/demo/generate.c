@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCRAPE_MS = 15000, ENDPOINTS = 2, BUCKETS = 8, SOURCES = SERVICES * 2 + 2, TEMPLATES = 3 };
+enum { SCRAPE_MS = 15000, ENDPOINTS = 2, BUCKETS = 8, SOURCES = SERVICES * 2 + 2, TEMPLATES = 3, NOVEL = TEMPLATES };
 
 static const double bounds[BUCKETS] = { 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5 };
 /* Shares of requests between two bounds; the second when latency has doubled. p95 0.42 s and 0.67 s; nothing above 0.75 s. */
@@ -43,6 +43,9 @@ static const char *const lines[SERVICES][TEMPLATES] = {
     { "rolled log segment %u of partition %u", "group coordinator: member %u joined generation %u", "failed to flush segment %u of partition %u" },
     { "%u changes in %u seconds, saving", "background saving: %u MB written in %u ms", "cannot save in background: fork %u failed, errno %u" },
 };
+/* What redis begins to say when it says something new. */
+#define NOVEL_LINE "Replica 10.0.%u.7 asks for a backlog that is gone, %u bytes behind"
+#define NOVEL_GAP_MS 180000
 static const char *const error_types[SERVICES] = { "SignatureError", "ModelTimeout", "DependencyFailed", "DiskFull", "FlushFailed", "ForkFailed" };
 static const char *const hook_types[] = { "pre-tool", "post-tool", "session", "commit" };
 static const char *const pattern_types[] = { "architecture", "debugging", "refactoring" };
@@ -58,6 +61,7 @@ struct source {
     uint64_t random;
     double next_ms; /* since the day began; a fraction keeps mean gaps exact */
     uint64_t said;  /* events so far */
+    int64_t novel_ms; /* when it last said something new */
     bool was_down;
 };
 
@@ -230,11 +234,11 @@ static void log_line(struct tsn_demo *d, struct source *s, int64_t ts_ms, int wh
 {
     char message[160];
     unsigned a = pick(s, 90000) + 1000, b = pick(s, 900) + 10;
-    bool error = which == TEMPLATES - 1;
+    bool error = which >= TEMPLATES - 1;
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(message, sizeof message, lines[s->service][which], a, b);
+    snprintf(message, sizeof message, which == NOVEL ? NOVEL_LINE : lines[s->service][which], which == NOVEL ? a % 250 : a, which == NOVEL ? 1000 * b : b);
 #pragma GCC diagnostic pop
     tsn_buf_printf(&d->out, "{\"timestamp\":%lld,\"service\":\"%s\",\"environment\":\"production\",\"level\":\"%s\",\"message\":\"%s\","
                    "\"logger\":\"%s.main\",\"request_id\":\"req-%08x\"", (long long)ts_ms, demo_services[s->service],
@@ -255,6 +259,10 @@ static bool log_next(struct tsn_demo *d, struct source *s, int64_t ts_ms)
 
     if (burst)
         which = between(s, 0, 1) < LOG_GAP_MS / (LOG_GAP_MS + BURST_GAP_MS) ? TEMPLATES - 1 : (int)pick(s, TEMPLATES - 1);
+    if (demo_trouble(d->selected, TROUBLE_NOVEL, s->service, ts_ms, NULL) && ts_ms - s->novel_ms >= NOVEL_GAP_MS) {
+        which = NOVEL;
+        s->novel_ms = ts_ms;
+    }
     s->next_ms += gap_ms * between(s, 0.7, 1.3);
     if (down)
         return false;

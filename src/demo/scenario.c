@@ -61,6 +61,11 @@ static const struct expected_incident dry_incidents[] = { { MODEL_METRICS, 4, OP
 static const struct expected_alert log_alerts[] = { { "LogErrorShare", POSTGRESQL, 5.2, 8, 17, 20.8 } };
 static const struct expected_incident log_incidents[] = { { POSTGRESQL, 3, OPENED | RESOLVED } };
 
+/* A line of a kind never seen, at once and again every 3 minutes: too few for a share of errors. The template is discovered once, the
+ * alert stands as long as that is in the 5 m. Alone it needs an hour before, in which the service is learned. */
+static const struct expected_alert novel_alerts[] = { { "NewErrorPattern", REDIS, 0, 0.7, 4.9, 5.8 } };
+static const struct expected_incident novel_incidents[] = { { REDIS, 3, OPENED | RESOLVED } };
+
 /* As service-down for 6 minutes, thrice: all core services down is Sev 1. It is over before the 15 m to answer are. */
 static const struct expected_alert outage_alerts[] = {
     { "ServiceDown", CORE_SERVICES, 0.4, 1.3, 5.9, 6.8 },
@@ -75,6 +80,8 @@ const struct scenario demo_scenarios[] = {
       3 * 60, 8, 20, 25, EXPECT(down) },
     { "vanished", "hook-receiver is not scraped for 16 minutes: no sample of up at all", "05:00 hook-receiver vanishes from the scrapes",
       TROUBLE_VANISHED, HOOK_RECEIVER, 5 * 60, 16, 20, 25, EXPECT(vanished) },
+    { "new-error", "redis logs an error never seen before, for 10 minutes", "08:00 redis logs an error of a new kind", TROUBLE_NOVEL, REDIS,
+      8 * 60, 10, 80, 25, EXPECT(novel) },
     { "errors", "5xx of workflow-coordinator climb to 20 % for 70 minutes; nobody answers the page",
       "10:00 errors of workflow-coordinator climb", TROUBLE_ERRORS, WORKFLOW_COORDINATOR, 10 * 60, 70, 90, 375, EXPECT(error) },
     { "latency", "response times of hook-receiver double for 20 minutes", "12:30 response times of hook-receiver double", TROUBLE_SLOW,

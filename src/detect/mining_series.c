@@ -306,10 +306,10 @@ static struct series *series_of(struct tsn_detect *d, struct mined_scope *scope,
 }
 
 /* Discoveries are rare, so there may be one sample in a window, and one is no increase(): what the total was stands where the pane
- * begins, as the zero does at birth. */
+ * begins, as the zero does at birth. Also when the last discovery has left every window and no sample of it is held any more. */
 static void stand_before(struct tsn_detect *d, struct series *s, int64_t pane_ms)
 {
-    if (s->life.birth_ms == TSN_TIME_NONE || s->samples.len == 0 || s->samples.items[s->samples.len - 1].ts_ms >= pane_ms ||
+    if (s->life.birth_ms == TSN_TIME_NONE || (s->samples.len && s->samples.items[s->samples.len - 1].ts_ms >= pane_ms) ||
         s->life.last_ms + TSN_PANE_MS + d->opt.counter_ttl_ms <= pane_ms)
         return;
     tsn_series_room(s, 1, tsn_detect_needless_of(d, s));

@@ -83,6 +83,8 @@ def make_events():
         if SURGE_AT <= s < SURGE_AT + SURGE_S:
             for _ in range(10):
                 say(s, "shop", "WARN", "slow query of %d ms" % rng.randrange(9999), "slow query of <*> ms")
+        if s == 0:  # so that what is new later is not the first error of its service
+            write(s, ["TIME ERROR [main] com.legacy.Job: disk is slow"], "legacy", "ERROR", "disk is slow")
         if NEW_AT <= s < NEW_AT + 10:
             first = "TIME ERROR [main] com.legacy.Job: ledger refused entry %d password=hunter%d" % (s, s)
             write(s, [first] + [line.replace("%d", str(s)) for line in TRACE], "legacy", "ERROR", LEDGER)

@@ -24,6 +24,8 @@ static const char rules_text[] =
     "   {alert: Lines, expr: 'log_template_messages_total > 0'},\n"
     "   {alert: Surge, expr: 'increase(log_template_messages_total[10s]) > 50'}]}\n";
 
+static int64_t ttl_ms = 60000; /* short, so that a test sees it run out */
+
 struct world {
     struct log log;
     struct log_writer writers[2];
@@ -60,7 +62,7 @@ static void send(struct world *w, int64_t at_s)
 
 static struct tsn_detect *new_detect(void)
 {
-    struct tsn_detect_options options = { .partition_count = 1, .counter_ttl_ms = 60000 };
+    struct tsn_detect_options options = { .partition_count = 1, .counter_ttl_ms = ttl_ms };
     struct tsn_detect *d = tsn_detect_new(&options);
 
     tsn_detect_add_rule_set(d, 0, world_rules(rules_text));
@@ -227,6 +229,28 @@ static void test_new_template(void **state)
     assert_non_null(strstr(tsn_buf_str(&text), "  as connection to 10.0.0.1 lost after 3 s\n"));
     assert_int_equal(count_of(&text, "\"text\":"), 4);
     assert_non_null(strstr(tsn_buf_str(&text), "\"count\":5"));
+    tsn_buf_release(&text);
+    world_release(&w);
+}
+
+/* The second of its service and level, when no window holds a sample of the first any more, nor has its series ended. */
+static void test_late_discovery(void **state)
+{
+    struct tsn_buf text = TSN_BUF_INIT;
+    struct world w;
+
+    TSN_UNUSED(state);
+    ttl_ms = 7200000;
+    world_init(&w);
+    lines(&w, "a", "ERROR", "connection to 10.0.0.1 lost after 3 s", 7, 2);
+    for (int s = 12; s <= 1500; s += 10)
+        send(&w, s);
+    lines(&w, "a", "ERROR", "disk /dev/sda1 is full", 1502, 1);
+    send(&w, 1560);
+    run(&w.log, 0, &text);
+    assert_int_equal(count_of(&text, "+1505 New inactive>firing"), 1);
+    assert_int_equal(count_of(&text, "New inactive>firing"), 2);
+    ttl_ms = 60000;
     tsn_buf_release(&text);
     world_release(&w);
 }
@@ -556,7 +580,7 @@ static void test_replay_from_the_middle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_template),
+        cmocka_unit_test(test_new_template),          cmocka_unit_test(test_late_discovery),
         cmocka_unit_test(test_merge_moves_no_counts),
         cmocka_unit_test(test_batches_do_not_matter),
         cmocka_unit_test(test_takeover_everywhere),
