@@ -6,6 +6,10 @@
  * steps are timed by CPU time: plan 40 (best of five runs of eight), naive a few. Both answers are
  * compared at the end. Then cost by window length, and bytes per series of samples and plan.
  * Figures: ns per series (or bucket, or ms per step) and step; ratio: naive / plan.
+ *
+ * Usage: bench_plan [--loops | --windows]
+ *   --loops     each case warm, then its steps once in hot_steps(), "NAME OPERATIONS" a line: for plan_counts.py
+ *   --windows   of these the windows of 30 m and 7 d alone
  */
 #include <malloc.h>
 #include <stdio.h>
@@ -16,6 +20,8 @@
 #include "tocsin/plan.h"
 
 enum { STEP_MS = 15000, RUNS = 5, STEPS_PER_RUN = 8 };
+enum { TIMED, COUNTED, COUNTED_WINDOWS };
+static int mode;
 #define T0 INT64_C(1700000100000)
 
 static double now_ns(void)
@@ -179,6 +185,30 @@ static void free_bench(struct bench *b)
     tsn_free(b);
 }
 
+enum { LOOP = 64 }; /* steps */
+
+__attribute__((noinline)) void hot_steps(struct bench *b);
+__attribute__((noinline)) void hot_steps(struct bench *b)
+{
+    for (int i = 0; i < LOOP; i++) {
+        append_all(b);
+        (void)plan_step(b);
+    }
+}
+
+/* True in the modes that count instructions. */
+static bool counted(struct bench *b, const char *name, size_t per)
+{
+    if (mode == TIMED)
+        return false;
+    append_all(b);
+    (void)plan_step(b);
+    hot_steps(b);
+    printf("%s %zu\n", name, LOOP * per);
+    fflush(stdout);
+    return true;
+}
+
 /* ns a step, appending included. */
 static double time_plan(struct bench *b, size_t *elements)
 {
@@ -215,8 +245,12 @@ static double time_naive(struct bench *b, size_t *elements)
 static void report(struct bench *b, const char *name, double per, const char *unit, const char *floor)
 {
     size_t found_plan = 0, found_naive = 0, held;
-    double plan = time_plan(b, &found_plan), naive = time_naive(b, &found_naive);
+    double plan, naive;
 
+    if (counted(b, name, (size_t)per))
+        return;
+    plan = time_plan(b, &found_plan);
+    naive = time_naive(b, &found_naive);
     if (plan_step(b) != found_naive)
         printf("%s: plan and naive evaluator differ\n", name);
     held = in_use();
@@ -322,7 +356,7 @@ static void many_rules(void)
         one_query(b, text);
     }
     start(b, RULES, 22);
-    {
+    if (!counted(b, "plan_1000_rules", 1)) {
         double before, took;
         size_t elements = 0;
 
@@ -346,10 +380,13 @@ static void by_window(const char *function)
     } windows[] = { { "1m", 4 }, { "5m", 20 }, { "30m", 120 }, { "2h", 480 }, { "12h", 2880 }, { "1d", 5760 }, { "7d", 40320 } };
 
     for (size_t w = 0; w < TSN_ARRAY_LEN(windows); w++) {
-        struct bench *b = new_bench(50, windows[w].samples);
+        struct bench *b;
         char text[96], instance[24];
         size_t elements = 0;
 
+        if (mode == COUNTED_WINDOWS && windows[w].samples != 120 && windows[w].samples != 40320)
+            continue;
+        b = new_bench(mode == TIMED ? 50 : 8, windows[w].samples);
         for (size_t i = 0; i < b->count; i++) {
             snprintf(instance, sizeof instance, "i-%06zu", i);
             b->series[i].labels = tsn_labels_of("__name__", "x", "instance", instance, NULL);
@@ -357,6 +394,11 @@ static void by_window(const char *function)
         snprintf(text, sizeof text, "%s(x[%s])", function, windows[w].text);
         one_query(b, text);
         start(b, b->rules, windows[w].samples + 2);
+        snprintf(text, sizeof text, "plan_%s_%s", function, windows[w].text);
+        if (counted(b, text, b->count)) {
+            free_bench(b);
+            continue;
+        }
         printf("BENCH name=plan_%s_%s value=%.1f unit=ns/series ref= ratio= floor= aim=\n", function, windows[w].text,
                time_plan(b, &elements) / (double)b->count);
         fflush(stdout);
@@ -364,17 +406,21 @@ static void by_window(const char *function)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const char *const running[] = { "rate", "increase", "sum_over_time", "avg_over_time", "count_over_time",
                                            "min_over_time", "max_over_time" };
 
-    error_ratio(1000);
-    error_ratio(10000);
-    error_ratio(50000);
-    sum_rate(10000);
-    histograms();
-    many_rules();
+    mode = argc < 2 ? TIMED : strcmp(argv[1], "--windows") == 0 ? COUNTED_WINDOWS : COUNTED;
+    if (mode != COUNTED_WINDOWS) {
+        error_ratio(1000);
+        error_ratio(10000);
+        if (mode == TIMED)
+            error_ratio(50000);
+        sum_rate(10000);
+        histograms();
+        many_rules();
+    }
     for (size_t i = 0; i < TSN_ARRAY_LEN(running); i++)
         by_window(running[i]);
     return 0;
