@@ -167,7 +167,7 @@ unit:
 
 test: deps
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=$(TEST_SANITIZE) test-bins
-	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan tests/prop/prop_churn tests/bench/bench_parts)
+	$(Q)$(MAKE) -j$(JOBS) all $(addprefix build/release/,$(patsubst $(O)/%,%,$(SIM_BIN)) tests/prop/prop_plan tests/prop/prop_churn tests/bench/bench_parts tests/bench/bench_plan)
 	$(Q)$(MAKE) -j$(JOBS) SANITIZE=thread tsan-bins
 	$(Q)tests/run.sh all
 

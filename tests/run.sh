@@ -63,6 +63,7 @@ if [ "$what" = all ]; then
         run "tsan/$n" env TSAN_OPTIONS="halt_on_error=1 exitcode=66" build/tsan/tests/tsan/"$n"
     done
     run bench/callgrind tests/bench/callgrind.py build/release/tests/bench/bench_parts
+    run bench/plan_counts tests/bench/plan_counts.py build/release/tests/bench/bench_plan --windows
     # Services once for all integration tests: tests/it/services.sh start|stop (Kafka, registry, Redis).
     # They start only if some test needs them.
     if compgen -G 'tests/it/it_*.c' >/dev/null || compgen -G 'tests/it/it_*.sh' >/dev/null || compgen -G 'tests/it/it_*.py' >/dev/null; then

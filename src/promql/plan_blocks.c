@@ -4,38 +4,48 @@
  *
  *     ws                                                              we
  *      (----head----|---- ring[0] ----|---- ring[1] ----| … |- ring[n] -]
- *       suffix[i]: samples i … end of the head block; made once, when the block becomes the head
+ *       suffix of i: samples i … end of the head block
  *
  * A new sample is merged into the last block of the ring, or begins one. When the window's start
- * enters a block, that block leaves the ring and its suffixes are made. The answer is one suffix
- * merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
+ * enters a block, that block leaves the ring and its suffixes stand: they are made beforehand, a few at
+ * a time, so that no step pays for a whole block. The answer is one suffix merged with at most 9 blocks. All folds are of the samples in the window and of block boundaries,
  * nothing else, so a ring made anew over the same samples is the same.
  *
  * Suffixes are kept packed, the wanted parts alone: a step reads one per series that it never read before,
- * from far memory, so its size is what long windows cost. About 5 bytes per sample and part.
+ * from far memory, so its size is what long windows cost. About 6 bytes per sample and part.
  */
 #include "promql/plan_int.h"
 
 #include <string.h>
 
 enum { RING = 12 }; /* 9 blocks can meet a window, and one more while it moves */
+/* Suffixes are made beforehand every so many samples, twice as many: far memory is read and written by lines, and they are
+ * done before they are needed. Each series has its turn at a step of its own. */
+enum { TURN = 16 };
 
 struct block {
     int64_t k;
     uint32_t end; /* absolute number of the sample after its last */
     struct tsn_fold fold;
 };
+/* Suffixes of one block's samples, absolute numbers first … end - 1, packed. */
+struct suffixes {
+    double *items;          /* `stride` numbers each */
+    uint32_t cap, stride;   /* cap in numbers */
+    uint32_t first, end;    /* equal: none */
+    uint32_t made;          /* those of made … end - 1 stand */
+    struct tsn_fold all;    /* of these … */
+    uint32_t all_first;     /* … and its first sample's absolute number */
+    struct tsn_sample last; /* of the block, stale markers out */
+    int64_t k;
+};
 struct blocks {
     bool filled;
     int64_t head;         /* block of the window's start */
-    uint32_t first, end;  /* absolute numbers: samples of the head that have suffixes */
+    struct suffixes now, coming; /* of the head; of the ring's first block */
     uint32_t next;        /* absolute number of the first sample not folded yet */
     uint32_t ring_len;
     struct block ring[RING]; /* in order of time */
-    double *suffix;          /* of first … end - 1, `stride` numbers each */
-    uint32_t suffix_cap;     /* in numbers */
-    uint32_t stride;
-    struct tsn_sample last;  /* of the head block, stale markers out */
     struct { /* tsn_blocks_reuse */
         struct tsn_ksum sum;
         uint32_t lo, hi;
@@ -48,7 +58,8 @@ void tsn_blocks_free(struct blocks *b)
 {
     if (!b)
         return;
-    tsn_free(b->suffix);
+    tsn_free(b->now.items);
+    tsn_free(b->coming.items);
     tsn_vec_release(&b->reused.values);
     tsn_free(b);
 }
@@ -139,32 +150,39 @@ static void unpack(struct tsn_fold *f, const double *at, const struct tsn_sample
     }
 }
 
-/* Suffixes of the samples from the window's start to the end of the head block. */
-static void make_suffixes(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t end,
-                          unsigned parts)
+/* From now on the suffixes of block k, whose samples are first … end - 1. */
+static void begin_suffixes(struct suffixes *f, int64_t k, uint32_t first, uint32_t end, unsigned parts)
 {
-    const struct tsn_sample *w = s->items + (uint32_t)(c->lo - s->trimmed);
-    uint32_t count = end - c->lo, first = 0;
-    struct tsn_fold all = { 0 };
+    uint32_t count = end - first;
 
-    b->first = c->lo;
-    b->end = end;
-    b->stride = packed_size(parts);
-    if (count * b->stride > b->suffix_cap) {
-        b->suffix_cap = (count + count / 8) * b->stride;
-        b->suffix = tsn_reallocarray(b->suffix, b->suffix_cap, sizeof *b->suffix);
+    f->stride = packed_size(parts);
+    if (count * f->stride > f->cap) {
+        f->cap = (count + count / 8) * f->stride;
+        f->items = tsn_reallocarray(f->items, f->cap, sizeof *f->items);
     }
-    for (uint32_t i = count; i > 0; i--) {
-        if (!tsn_is_stale(w[i - 1].value)) {
-            struct tsn_fold fold = tsn_fold_of(w[i - 1]);
+    f->k = k;
+    f->first = first;
+    f->end = f->made = f->all_first = end;
+    f->all = (struct tsn_fold){ 0 };
+}
 
-            tsn_fold_merge(&fold, &all, parts);
-            all = fold;
-            first = i - 1;
+/* Some more, from the end on, but none before `least`. */
+static void make_suffixes(struct suffixes *f, const struct tsn_samples *s, uint32_t some, uint32_t least, unsigned parts)
+{
+    for (; some && f->made != f->first && (int32_t)(f->made - least) > 0; some--) {
+        struct tsn_sample x = s->items[(uint32_t)(f->made - 1 - s->trimmed)];
+
+        f->made--;
+        if (!tsn_is_stale(x.value)) {
+            struct tsn_fold fold = tsn_fold_of(x);
+
+            tsn_fold_merge(&fold, &f->all, parts);
+            f->all = fold;
+            f->all_first = f->made;
         }
-        pack(b->suffix + (size_t)(i - 1) * b->stride, &all, first - (i - 1), parts);
+        pack(f->items + (size_t)(f->made - f->first) * f->stride, &f->all, f->all_first - f->made, parts);
     }
-    b->last = all.last;
+    f->last = f->all.last;
 }
 
 void tsn_blocks_prefetch(const struct blocks *b, const struct cursor *c)
@@ -172,8 +190,8 @@ void tsn_blocks_prefetch(const struct blocks *b, const struct cursor *c)
     if (!b)
         return;
     __builtin_prefetch(&b->ring_len);
-    if (b->end != b->first)
-        __builtin_prefetch(b->suffix + (size_t)(uint32_t)(c->lo + 1 - b->first) * b->stride);
+    if (b->now.end != b->now.first)
+        __builtin_prefetch(b->now.items + (size_t)(uint32_t)(c->lo + 1 - b->now.first) * b->now.stride);
 }
 
 /* ---- the ring ----------------------------------------------------------------------------- */
@@ -214,32 +232,64 @@ static void enter_block(struct blocks *b, int64_t head)
         behind++;
     drop_first(b, behind);
     b->head = head;
-    b->first = b->end = 0; /* no suffixes yet */
+    b->now.first = b->now.end = 0; /* no suffixes yet */
+}
+
+/* The ring's first block is the head now: what is missing of its suffixes is made. */
+static void take_head(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, unsigned parts)
+{
+    struct suffixes swap = b->now;
+
+    if (b->coming.first == b->coming.end || b->coming.k != b->head)
+        begin_suffixes(&b->coming, b->head, c->lo, b->ring[0].end, parts);
+    make_suffixes(&b->coming, s, UINT32_MAX, c->lo, parts);
+    b->now = b->coming;
+    b->coming = swap;
+    b->coming.first = b->coming.end = 0;
+    drop_first(b, 1);
+}
+
+/* The next head is full as soon as another block follows it. */
+static void prepare(struct blocks *b, const struct cursor *c, const struct tsn_samples *s, uint32_t some, unsigned parts)
+{
+    uint32_t first = c->lo;
+
+    if (b->ring_len < 2)
+        return;
+    if (b->coming.first == b->coming.end || b->coming.k != b->ring[0].k) {
+        if (b->now.end != b->now.first && (int32_t)(b->now.end - c->lo) > 0)
+            first = b->now.end;
+        begin_suffixes(&b->coming, b->ring[0].k, first, b->ring[0].end, parts);
+    }
+    make_suffixes(&b->coming, s, some, c->lo, parts);
 }
 
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
-                                int64_t start_ms, int64_t range_ms, unsigned parts)
+                                int64_t start_ms, int64_t range_ms, unsigned parts, uint32_t phase)
 {
     int64_t block_ms = tsn_block_ms(range_ms), head = tsn_block_of(start_ms + 1, block_ms);
     struct blocks *b = *blocks ? *blocks : (*blocks = tsn_calloc(1, sizeof **blocks));
     struct tsn_fold all = { 0 };
     bool fresh = !b->filled || (int32_t)(b->next - c->lo) < 0;
+    uint32_t come;
 
     if (fresh) {
         b->ring_len = 0;
         b->next = c->lo;
+        b->coming.first = b->coming.end = 0;
         b->filled = true;
     }
     if (fresh || head != b->head)
         enter_block(b, head);
+    come = c->hi - b->next;
     fold_new(b, c, s, block_ms, parts);
-    if (b->ring_len && b->ring[0].k == head) {
-        make_suffixes(b, c, s, b->ring[0].end, parts);
-        drop_first(b, 1);
-    }
-    if (b->end != b->first && (int32_t)(b->end - c->lo) > 0)
-        unpack(&all, b->suffix + (size_t)(c->lo - b->first) * b->stride, s->items + (uint32_t)(c->lo - s->trimmed),
-               b->last, parts);
+    if (b->ring_len && b->ring[0].k == head)
+        take_head(b, c, s, parts);
+    if (!fresh && ((c->hi + phase) ^ (c->hi - come + phase)) >= TURN)
+        prepare(b, c, s, 2 * (come + TURN), parts);
+    if (b->now.end != b->now.first && (int32_t)(b->now.end - c->lo) > 0)
+        unpack(&all, b->now.items + (size_t)(c->lo - b->now.first) * b->now.stride,
+               s->items + (uint32_t)(c->lo - s->trimmed), b->now.last, parts);
     for (uint32_t i = 0; i < b->ring_len; i++)
         tsn_fold_merge(&all, &b->ring[i].fold, parts);
     return all;

@@ -222,9 +222,10 @@ void tsn_twins_del(struct twins *t, struct tsn_u128 id);
 
 /* plan_blocks.c */
 /* The wanted parts of the fold of the samples that the cursor stands on, as tsn_fold_window has it
- * without stale markers. Other parts than before: tsn_blocks_forget first. *blocks is made if NULL; work is what moved since the last call. */
+ * without stale markers. Other parts than before: tsn_blocks_forget first. *blocks is made if NULL; work is what moved since the last call;
+ * phase spreads it over the steps. */
 struct tsn_fold tsn_blocks_fold(struct blocks **blocks, const struct cursor *c, const struct tsn_samples *s,
-                                int64_t start_ms, int64_t range_ms, unsigned parts);
+                                int64_t start_ms, int64_t range_ms, unsigned parts, uint32_t phase);
 /* Asks memory for what the next fold reads. NULL is allowed. */
 void tsn_blocks_prefetch(const struct blocks *blocks, const struct cursor *c);
 /* The broken variant of the simulator: a sum that is never made anew; what comes is added, what leaves taken off. */

@@ -272,7 +272,7 @@ static bool by_fold(struct node *win, const struct over *o, uint32_t slot, bool 
 
     win->blocks = tsn_grow_zero(win->blocks, &win->blocks_cap, slot + 1, sizeof(*win->blocks));
     f = tsn_blocks_fold(&win->blocks[slot], c, win->selector->source[slot], o->times.start_ms, o->times.range_ms,
-                        win->parts);
+                        win->parts, slot);
     if (win->plans->opt.reuse_sums)
         tsn_blocks_reuse(win->blocks[slot], c, win->selector->source[slot], &f.sum);
     if (o->fn == TSN_FN_AVG_OVER_TIME && isinf(f.sum.sum))
