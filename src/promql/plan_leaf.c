@@ -284,20 +284,44 @@ static bool by_fold(struct node *win, const struct over *o, uint32_t slot, bool 
 /* How far ahead memory is asked for: the series of a selector lie anywhere. */
 enum { PREFETCH = 8 };
 
-static void prefetch(const struct node *win, uint32_t i)
+/* Of a long window where it begins, and its folds; a short one is near the front of its samples. */
+static void prefetch_long(const struct node *win, uint32_t i, const struct tsn_samples *s)
 {
-    const struct selector *sel = win->selector;
-    uint32_t soon = i + PREFETCH, later = soon + PREFETCH;
-    const struct tsn_samples *s;
+    __builtin_prefetch(s->items + (uint32_t)(win->cursors[i].lo - s->trimmed)); /* wherever that points */
+    tsn_blocks_prefetch(win->blocks[i], &win->cursors[i]);
+}
 
-    if (later < sel->slots.len && sel->source[later])
-        __builtin_prefetch(sel->source[later]);
-    if (soon >= sel->slots.len || !(s = sel->source[soon]) || !s->len)
+static inline void prefetch(const struct node *win, const struct tsn_samples *const *source, uint32_t i, uint32_t len)
+{
+    uint32_t soon = i + PREFETCH;
+    const struct tsn_samples *near;
+
+    if (soon >= len)
         return;
-    __builtin_prefetch(s->items + s->len - 1);
-    __builtin_prefetch(s->items + (uint32_t)(win->cursors[soon].lo - s->trimmed)); /* wherever that points */
-    if (soon < win->blocks_cap)
-        tsn_blocks_prefetch(win->blocks[soon], &win->cursors[soon]);
+    if (soon + PREFETCH < len)
+        __builtin_prefetch(source[soon + PREFETCH]); /* a gap is NULL, which may be asked for */
+    near = source[soon];
+    if (!near || !near->len)
+        return;
+    __builtin_prefetch(near->items + near->len - 1);
+    if (soon < win->blocks_cap && win->blocks[soon])
+        prefetch_long(win, soon, near);
+    else
+        __builtin_prefetch(near->items);
+}
+
+/* One window to one number; false: no output. */
+static bool window_value(struct node *win, const struct over *o, uint32_t i, const struct tsn_samples *s, double *out)
+{
+    const struct cursor *c = &win->cursors[i];
+    const struct tsn_sample *w = s->items + (uint32_t)(c->lo - s->trimmed);
+    uint32_t count = c->hi - c->lo;
+    bool has;
+
+    if (count > LONG_WINDOW && wants_fold(o, c) && by_fold(win, o, i, &has, out))
+        return has;
+    return (int32_t)(c->odd - c->lo) >= 0 ? with_markers(win->plans, o, w, count, out)
+                                          : clean(o, w, count, (int32_t)(c->reset - c->lo) > 0, out);
 }
 
 void tsn_over_eval(struct node *n, const struct step *step)
@@ -307,35 +331,30 @@ void tsn_over_eval(struct node *n, const struct step *step)
     struct over o = { n->fn, { .range_ms = win->range_ms, .start_ms = win->start_ms, .end_ms = win->end_ms },
                       step->at_ms, n->scalars[0] ? n->scalars[0]->scalar : 0 };
     /* The floor is for samples; values of a subquery may stand at any time. */
-    int64_t start_ms = win->start_ms > step->floor_ms || n->in[0] ? win->start_ms : step->floor_ms;
+    int64_t start_ms = win->start_ms > step->floor_ms || n->in[0] ? win->start_ms : step->floor_ms, end_ms = win->end_ms;
+    /* Bytes are written below, which may be anything to the compiler: what stands still is held here. */
+    const struct tsn_samples *const *source = win->selector->source;
+    const uint8_t *state = n->slots->state;
+    struct cursor *cursors = win->cursors;
+    uint8_t *present = n->present;
+    uint32_t len = n->slots->len;
+    uint64_t cost = 0;
 
-    n->cost = 0;
-    for (uint32_t i = 0; i < n->slots->len; i++) {
-        struct cursor *c = &win->cursors[i];
-        const struct tsn_samples *s = win->selector->source[i];
-        const struct tsn_sample *w;
-        uint32_t count;
-        bool has;
+    for (uint32_t i = 0; i < len; i++) {
+        struct cursor *c = &cursors[i];
 
-        n->present[i] = 0;
-        prefetch(win, i);
-        if (n->slots->state[i] != SLOT_LIVE)
+        present[i] = 0;
+        prefetch(win, source, i, len);
+        if (state[i] != SLOT_LIVE)
             continue;
         if (move)
-            advance(step->plans, c, i < win->blocks_cap ? win->blocks[i] : NULL, s, start_ms, win->end_ms);
-        count = c->hi - c->lo;
-        if (!count)
+            advance(step->plans, c, i < win->blocks_cap ? win->blocks[i] : NULL, source[i], start_ms, end_ms);
+        if (c->hi == c->lo)
             continue;
-        n->cost += count;
-        if (count > LONG_WINDOW && wants_fold(&o, c) && by_fold(win, &o, i, &has, &n->value[i])) {
-            n->present[i] = has;
-            continue;
-        }
-        w = s->items + (uint32_t)(c->lo - s->trimmed);
-        n->present[i] = (int32_t)(c->odd - c->lo) >= 0 ? with_markers(step->plans, &o, w, count, &n->value[i])
-                                                        : clean(&o, w, count, (int32_t)(c->reset - c->lo) > 0,
-                                                                &n->value[i]);
+        cost += c->hi - c->lo;
+        present[i] = window_value(win, &o, i, source[i], &n->value[i]);
     }
+    n->cost = cost;
     if (move) {
         win->valid = true;
         win->seq = ++step->plans->seq;
