@@ -79,7 +79,7 @@ IT_LIB_OBJ := $(call obj,$(wildcard tests/it/lib_*.c))
 # The stages over a Kafka in memory (tests/tsan), for ThreadSanitizer: what is linked has none of src/kafka.
 TSAN_BIN := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/tsan/tsan_*.c))
 TSAN_LIB_OBJ := $(call obj,$(filter-out $(wildcard tests/tsan/tsan_*.c),$(wildcard tests/tsan/*.c)))
-TSAN_SHELL_OBJ := $(call obj,$(foreach d,app store registry http,$(wildcard src/$(d)/*.c)) src/cli/logs_input.c)
+TSAN_SHELL_OBJ := $(call obj,$(foreach d,app store registry http,$(wildcard src/$(d)/*.c)) src/cli/logs_input.c src/cli/config_file.c src/cli/options.c)
 BENCH_LIB_OBJ := $(call obj,$(wildcard tests/bench/lib_*.c))
 
 .PHONY: help all unit test-bins tsan-bins demo test sim soak bench check-conformance lint format fuzz install clean deps
@@ -147,6 +147,9 @@ $(O)/tests/sim/%: $(O)/tests/sim/%.o $(SIM_LIB_OBJ) $(CORE_LIB)
 # A fuzz target defines LLVMFuzzerTestOneInput; the normal build replays the corpus through it.
 $(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/driver.o $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(O)/tests/fuzz/driver.o $(CORE_LIB) $(CORE_LDLIBS)
+# fuzz_fake_x: what the stages read of our own topics, over the Kafka in memory of tests/tsan.
+$(O)/tests/fuzz/fuzz_fake_%: $(O)/tests/fuzz/fuzz_fake_%.o $(O)/tests/fuzz/driver.o $(call obj,$(wildcard tests/tsan/fake_*.c)) $(TSAN_SHELL_OBJ) $(CORE_LIB)
+	$(Q)$(CC) $(SAN) -o $@ $(filter %.o,$^) $(CORE_LIB) $(LDLIBS)
 # fuzz_shell_x: decoders that stand in the shell or on the command line.
 $(O)/tests/fuzz/fuzz_shell_%: $(O)/tests/fuzz/fuzz_shell_%.o $(O)/tests/fuzz/driver.o $(CLI_OBJ) $(SHELL_LIB) $(CORE_LIB)
 	$(Q)$(CC) $(SAN) -o $@ $< $(O)/tests/fuzz/driver.o $(filter-out %/main.o,$(CLI_OBJ)) $(SHELL_LIB) $(CORE_LIB) $(LDLIBS)

@@ -15,6 +15,9 @@
 
 enum { READ_TIMEOUT_MS = 20000, SEND_TIMEOUT_MS = 20000 };
 
+/* 100 years: as long as a duration of the configuration may be; what is longer, or negative, no configuration said. */
+#define SETTING_MAX_MS (INT64_C(100) * 365 * 24 * 3600 * 1000)
+
 struct version {
     int64_t number, published_ms;
     char *hash;
@@ -27,7 +30,6 @@ struct rule_book {
     const struct tsn_config *config;
     struct tsn_reader *reader;
     TSN_VEC(struct version) versions;
-    int64_t seen; /* offset of the last record read; -1 */
 };
 
 void tsn_rule_settings_release(struct rule_settings *s)
@@ -58,6 +60,11 @@ static int64_t integer_of(const struct tsn_json_node *object, const char *key)
     int64_t value = 0;
 
     return n && tsn_json_i64(n, &value) ? value : 0;
+}
+
+static bool in_range(const struct rule_settings *s)
+{
+    return s->lookback_ms >= 0 && s->lookback_ms <= SETTING_MAX_MS && s->counter_ttl_ms >= 0 && s->counter_ttl_ms <= SETTING_MAX_MS;
 }
 
 static void read_settings(const struct tsn_json_node *object, struct rule_settings *s)
@@ -104,6 +111,8 @@ static enum tsn_err read_version(const struct tsn_message *m, struct version *v,
         err = tsn_error_set(error, TSN_ERR_INVALID, "rule set %lld: no files or no hash", (long long)m->offset);
     if (!err) {
         read_settings(tsn_json_get(root, "settings"), &v->settings);
+        if (!in_range(&v->settings))
+            err = tsn_error_set(error, TSN_ERR_INVALID, "rule set %lld: lookback or counter_ttl is out of range", (long long)m->offset);
         tsn_json_foreach(files, f) {
             struct tsn_rule_source source = { text_of(f, "file"), text_of(f, "text"), 0 };
 
@@ -122,10 +131,10 @@ static enum tsn_err read_version(const struct tsn_message *m, struct version *v,
 /* A set that cannot be read is skipped, with a word; one of a newer format stops us. */
 static enum tsn_err refresh(struct rule_book *book, int timeout_ms, struct tsn_error *error)
 {
-    for (;;) {
+    for (int wait_ms = timeout_ms;; wait_ms = 0) { /* the first is waited for, and what has come with it is taken */
         struct tsn_message m;
         struct version v;
-        enum tsn_err err = tsn_reader_next(book->reader, timeout_ms, &m, error);
+        enum tsn_err err = tsn_reader_next(book->reader, wait_ms, &m, error);
 
         if (err == TSN_ERR_NOT_FOUND || err == TSN_ERR_TIMEOUT)
             return TSN_OK;
@@ -141,11 +150,9 @@ static enum tsn_err refresh(struct rule_book *book, int timeout_ms, struct tsn_e
             return err;
         /* Two workers that start together may both publish: the second record of one hash is the same set. */
         if (book->versions.len && strcmp(book->versions.items[book->versions.len - 1].hash, v.hash) == 0) {
-            book->seen = v.number;
             release_version(&v);
             continue;
         }
-        book->seen = v.number;
         tsn_vec_push(&book->versions, v);
     }
 }
@@ -162,15 +169,14 @@ struct rule_book *tsn_rule_book_new(const struct tsn_config *config, struct tsn_
     pthread_mutex_init(&book->lock, NULL);
     book->config = config;
     book->reader = reader;
-    book->seen = -1;
     end = tsn_reader_end(reader);
     for (int64_t until_ns = tsn_mono_now().ns + READ_TIMEOUT_MS * INT64_C(1000000);
-         book->seen < end - 1;) {
+         tsn_reader_position(book->reader) < end;) {
         if (refresh(book, 100, error)) {
             tsn_rule_book_free(&book);
             return NULL;
         }
-        if (tsn_mono_now().ns > until_ns) /* the last records may be ones that were skipped */
+        if (tsn_mono_now().ns > until_ns)
             break;
     }
     return book;

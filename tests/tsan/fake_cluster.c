@@ -249,6 +249,25 @@ void fake_kafka_put(const char *topic, int32_t partition, const void *value, siz
     pthread_mutex_unlock(&fake.lock);
 }
 
+void fake_kafka_put_keyed(const char *topic, int32_t partition, const void *key, size_t key_len, const void *value, size_t len)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake_append(fake_find(topic), partition, key, key_len, value, len, TSN_TIME_NONE, NULL, 0, -1);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+void fake_kafka_commit(const char *group, const char *topic, int32_t partition, int64_t offset, const char *metadata)
+{
+    struct fake_commit *commit;
+
+    pthread_mutex_lock(&fake.lock);
+    commit = fake_commit(fake_group(group), fake_find(topic), partition);
+    tsn_free(commit->metadata);
+    commit->offset = offset;
+    commit->metadata = tsn_strdup(metadata);
+    pthread_mutex_unlock(&fake.lock);
+}
+
 void fake_kafka_each(const char *topic, int32_t partition, void (*visit)(void *arg, const struct tsn_message *m), void *arg)
 {
     const struct fake_record *r;

@@ -28,6 +28,10 @@ void fake_kafka_fail_commits(unsigned one_of);
 bool fake_kafka_fence(const char *transactional_id);
 /* A record by a plain producer. */
 void fake_kafka_put(const char *topic, int32_t partition, const void *value, size_t len, int64_t timestamp_ms);
+/* With a key; value NULL: a tombstone. */
+void fake_kafka_put_keyed(const char *topic, int32_t partition, const void *key, size_t key_len, const void *value, size_t len);
+/* What a group has committed, as anybody might have. */
+void fake_kafka_commit(const char *group, const char *topic, int32_t partition, int64_t offset, const char *metadata);
 /* Every committed record of a partition, in order. */
 void fake_kafka_each(const char *topic, int32_t partition, void (*visit)(void *arg, const struct tsn_message *m), void *arg);
 /* Transactions that are open now, those that were committed and those that were aborted, since the reset. */
