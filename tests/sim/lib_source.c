@@ -119,6 +119,10 @@ static void second(struct producer *p, int64_t s, int which, bool quiet)
         metric(p, 0, ts + which, "requests_total", services[which], p->scraped[which], "counter");
         metric(p, 0, ts + which, "up", services[which], 1, "gauge");
     }
+    if (s % 10 == which && !(quiet && source == 1)) /* what only the second rule set reads */
+        metric(p, source, ts + 300 + which, "pressure", services[which], (double)sim_below(&p->random, 100), "gauge");
+    if (sim_below(&p->random, 8) == 0 && !(quiet && source == 1))
+        metric(p, source, ts + sim_below(&p->random, 1000), "drops_total", services[which], (double)(1 + sim_below(&p->random, 3)), "delta");
     if (which == 0 && s % 2 == 0) /* often enough for a window that keeps folds */
         metric(p, 0, ts + 500, "queue", services[0], temperature(p, sick, 150), "gauge");
     if (sim_below(&p->random, sick ? 2 : 15) == 0 && !(quiet && source == 1))

@@ -46,7 +46,7 @@ static void choose(struct sim_world *s)
         starved = (int)sim_below(&s->random, 2);
 
     s->switch_ms = seed % 3 ? INT64_MAX : s->start_ms + offset_ms;
-    s->never_late = seed % 3 == 1;
+    s->never_late = seed % 3 != 2;
     s->eager = seed % 2 == 0;
     s->worker_count = s->plan.workers ? s->plan.workers : workers;
     sim_note(s, (enum sim_event)(SIM_E_WORKERS_1 + s->worker_count - 1));

@@ -77,6 +77,8 @@
     X(CLOCK_BACK, "clock jumps", "a worker's clock leaps back", "lib_ingest: sim_worker_act")                                    \
     X(LAW, "alerts equal the reference to the byte", "undisturbed DETECT over the log", "lib_check: check_law")                  \
     X(REFERENCE, "alerts equal the reference to the byte", "seeds held against the events", "lib_check: check_reference")        \
+    X(REFERENCE_SWITCHED, "alerts equal the reference to the byte", "seeds with a switch held against the events", "lib_reference") \
+    X(FOREIGN, "rule sets switching", "a sample that only the new set reads here", "lib_reference: take_foreign")                \
     X(INCIDENTS, "incident events in sequence and once", "seeds whose events were compared", "lib_world: sim_check_incidents")   \
     X(REPLAYED, "replay from samples equal to live", "seeds replayed", "lib_world: sim_check_replay")                            \
     X(COUNTED, "no counter lost", "seeds whose counts were compared", "lib_check: check_counts")
