@@ -361,7 +361,7 @@ void sim_check_detect(struct sim_world *s, struct sim_checks *checks)
         check_law(s, p, &checks->turnings[p]);
     if (!s->failure[0])
         check_counts(s, &checks->ref);
-    if (s->failure[0] || !s->never_late)
+    if (s->failure[0] || s->seen[SIM_E_LATE])
         return;
     sim_lines_mine(s, checks->lines, &checks->sink);
     sim_check_templates(s, checks->lines);

@@ -26,6 +26,7 @@ static const char *const broken_names[SIM_BROKEN_COUNT] = {
     [SIM_NO_ALIGN] = "no-alignment",
     [SIM_MARK_FIRST] = "commit-before-outbox",
     [SIM_FORGET_GENERATION] = "forget-generation",
+    [SIM_SWITCH_EARLY] = "switch-at-first-sight",
     [SIM_FORGET_COMMANDS] = "forget-commands",
     [SIM_OWN_CLOCK] = "timers-by-own-clock",
     [SIM_BLIND_RESTORE] = "blind-restore",

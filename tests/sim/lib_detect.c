@@ -34,6 +34,8 @@ void sim_detect_apply(struct sim_world *s, struct tsn_detect *d, const struct si
 
     if (tsn_codec_batch_decode(r->bytes, r->len, &batch, &error))
         sim_fail(s, "samples offset %lld: %s", (long long)r->offset, error.message);
+    if (s->cluster.broken == SIM_SWITCH_EARLY && batch.wall_ms > s->switch_ms)
+        batch.rule_set = 1;
     tsn_detect_apply(d, &batch, r->offset, &out);
     tsn_batch_release(&batch);
     for (size_t i = 0; i < out.transitions.len; i++) {

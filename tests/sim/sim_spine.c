@@ -1,18 +1,21 @@
 /*
  * Goal: whatever crashes, aborts, rebalances and restarts do to the processes, what comes out at
  * the end of the spine (inputs → samples → alerts → incidents) is what one undisturbed pass gives.
- * Method: a seed makes ten minutes of events and a schedule of what the processes of a small
- * cluster do, and what is done to them (sim.h lists it). When all is drained, the comparisons, byte
- * for byte: law        alerts = what a DETECT that was never disturbed makes of the samples that
- * lie in the log reference  alerts = what the sequential rule evaluator makes of the events
- * themselves replay     what tocsin replay makes of the samples = alerts incidents  published
- * events = what a RESPOND that was never disturbed makes of the alerts: in sequence, each once
+ * Method: a seed makes ten minutes of events and a schedule of what the processes of a small cluster do, and what is done to them
+ * (sim_clauses.h lists it). When all is drained, the comparisons, byte for byte:
+ *
+ *   law        alerts = what a DETECT that was never disturbed makes of the samples that lie in the log
+ *   reference  alerts = what the sequential rule evaluator makes of the events themselves (lib_reference.c, lib_mining.c)
+ *   templates  topic `templates` = what the miner makes of the lines in order; sample lines lie where they say
+ *   replay     what tocsin replay makes of the samples = alerts
+ *   incidents  published events = what a RESPOND that was never disturbed makes of the same inputs in the same order: in sequence, each
+ *              once, no command acted on twice, no level climbed before its time
  *   direct     pages of the direct path bear ids of incidents that then were opened
  *   counts     what was counted in the committed samples = the events, series by series
- * A third of the seeds switch rule sets on the way: the reference knows of no switch and sits out,
- * the counts too. In another third partitions count as idle after a second: what an idle partition
- * still had in hand when its owner died is then late for DETECT, as DESIGN §3 has it, and the
- * reference sits out.
+ *
+ * A third of the seeds switch rule sets on the way. In another third partitions count as idle after a second: what an idle partition still
+ * had in hand when its owner died is then late for DETECT. Such a seed (and no other) is held against the
+ * law, the counts, the replay and the incidents only, not against the events: the reference knows of no lateness.
  *
  * A seed that fails is shrunk: kinds of trouble, length, workers and the time of trouble are taken
  * away as long as it still fails, and the least run is printed as a command.
