@@ -47,6 +47,22 @@ static bool behind(const struct sim_responder *r)
                           r->store.cursor < r->mark.cursor));
 }
 
+/* The incident clock went back over a takeover: Redis lost what it knew, and its clock leapt. What was over when a page was named may not
+ * be over now, and the alert joins it: the page told of the right thing under another name. */
+static void excuse_names(struct sim_world *s)
+{
+    struct sim_responder *r = &s->responder;
+    int64_t clock_ms = s->now + r->skew_ms;
+
+    if (r->store.position.clock_ms > clock_ms)
+        clock_ms = r->store.position.clock_ms;
+    tsn_map_foreach(&r->told, e) if ((int64_t)(intptr_t)e->value > clock_ms)
+    {
+        sim_note(s, SIM_E_DIRECT_EXCUSED);
+        tsn_map_del(&r->told, tsn_map_entry_key(e), e->key_len);
+    }
+}
+
 static void forget_commands(const struct sim_world *s, struct tsn_respond_incident *in)
 {
     if (s->cluster.broken == SIM_FORGET_COMMANDS)
@@ -76,6 +92,7 @@ static void take_store(struct sim_world *s, struct sim_session *o)
             sim_fail(s, "respond: %s", error.message);
         tsn_respond_incident_release(&in);
     }
+    excuse_names(s);
     tsn_respond_set_position(o->core, r->store.position);
     if (r->marked && s->cluster.broken != SIM_BLIND_RESTORE)
         sim_store_trim(&r->store, r->mark.cursor);
@@ -304,7 +321,7 @@ static void direct_path(struct sim_world *s, struct sim_session *o)
 
         if (name && tsn_respond_alert_severity(&s->policy, t.labels, false) <= 2) {
             sim_note(s, SIM_E_DIRECT);
-            tsn_map_put_str(&s->responder.told, name, (void *)1);
+            tsn_map_put_str(&s->responder.told, name, (void *)(intptr_t)tsn_respond_position(o->core).clock_ms);
         }
         tsn_transition_release(&t);
     }

@@ -73,6 +73,7 @@
     X(BREACHED, "escalation timers", "a deadline is breached", "lib_people: check_event")                                        \
     X(REDIS_FORWARD, "clock jumps", "the incident clock leaps forward", "lib_respond: sim_redis_act")                            \
     X(REDIS_BACK, "clock jumps", "the incident clock leaps back", "lib_respond: sim_redis_act")                                  \
+    X(DIRECT_EXCUSED, "clock jumps", "a direct page named at a clock that went back", "lib_respond: excuse_names")               \
     X(CLOCK_FORWARD, "clock jumps", "a worker's clock leaps forward", "lib_ingest: sim_worker_act")                              \
     X(CLOCK_BACK, "clock jumps", "a worker's clock leaps back", "lib_ingest: sim_worker_act")                                    \
     X(LAW, "alerts equal the reference to the byte", "undisturbed DETECT over the log", "lib_check: check_law")                  \
