@@ -64,9 +64,10 @@ struct tsn_labels *tsn_labels_of(const char *name, ...) __attribute__((sentinel)
 struct tsn_labels *tsn_labels_ref(struct tsn_labels *labels);
 void tsn_labels_unref(struct tsn_labels *labels); /* NULL is allowed */
 struct tsn_labels *tsn_labels_copy(const struct tsn_labels *labels);
-/* The texts alone, a third of the size of a set: for those who keep many and look at few. Appends nothing of the id, which
- * unpack takes back. `packed` is what pack gave, of that many bytes. */
-void tsn_labels_pack(const struct tsn_labels *labels, struct tsn_buf *out);
+/* The texts alone, a third of the size of a set: for those who keep many and look at few. The id is not in it; unpack takes it
+ * back. `out` holds packed_len bytes, and unpack takes as many: this process's own, they are not checked. */
+size_t tsn_labels_packed_len(const struct tsn_labels *labels);
+void tsn_labels_pack(const struct tsn_labels *labels, char *out);
 struct tsn_labels *tsn_labels_unpack(const void *packed, size_t len, struct tsn_u128 id);
 /* Value of a label, NULL if absent. Binary search. */
 const char *tsn_labels_get(const struct tsn_labels *labels, const char *name);

@@ -238,9 +238,14 @@ static size_t upper_bound(const struct series *s, int64_t ts_ms)
 
 void tsn_series_insert(struct series *s, int64_t ts_ms, double value)
 {
-    size_t at = upper_bound(s, ts_ms);
     struct tsn_sample sample = { ts_ms, value };
+    size_t at;
 
+    if (!s->samples.len || s->samples.items[s->samples.len - 1].ts_ms < ts_ms) {
+        tsn_samples_push(&s->samples, sample);
+        return;
+    }
+    at = upper_bound(s, ts_ms);
     if (at && s->samples.items[at - 1].ts_ms == ts_ms) {
         double *old = &s->samples.items[at - 1].value;
 

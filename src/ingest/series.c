@@ -274,13 +274,11 @@ static void id_rebuild(struct series_table *t, uint32_t count)
 
 static struct series *series_new(struct tsn_ingest *in, const struct tsn_labels *labels, enum tsn_sample_kind kind)
 {
-    struct series *s;
+    size_t len = tsn_labels_packed_len(labels);
+    struct series *s = tsn_calloc(1, sizeof *s + len);
 
-    tsn_buf_reset(&in->key);
-    tsn_labels_pack(labels, &in->key);
-    s = tsn_calloc(1, sizeof *s + in->key.len);
-    memcpy(s->packed, tsn_buf_str(&in->key), in->key.len);
-    s->packed_len = (uint32_t)in->key.len & ((1u << 29) - 1); /* at most max_label_bytes and 10 a label */
+    tsn_labels_pack(labels, s->packed);
+    s->packed_len = (uint32_t)len & ((1u << 29) - 1); /* at most max_label_bytes and 10 a label */
     s->id = labels->id;
     s->kind = (unsigned)kind & 7;
     s->ref = in->free_refs.len ? tsn_vec_pop(&in->free_refs) : in->next_ref++;

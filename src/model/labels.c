@@ -102,39 +102,50 @@ static int compare_names(const void *a, const void *b)
     return compare_bytes(x->name, x->name_len, y->name, y->name_len);
 }
 
-static void put_u32(struct tsn_buf *out, uint32_t v)
+static char *put_with_length(char *to, const char *text, uint32_t len)
 {
-    unsigned char bytes[4] = { v & 255, v >> 8 & 255, v >> 16 & 255, v >> 24 & 255 };
+    unsigned char bytes[4] = { len & 255, len >> 8 & 255, len >> 16 & 255, len >> 24 & 255 };
 
-    tsn_buf_append(out, bytes, sizeof bytes);
+    memcpy(to, bytes, sizeof bytes);
+    memcpy(to + sizeof bytes, text, len);
+    return to + sizeof bytes + len;
 }
 
 static struct tsn_u128 labels_id(const struct tsn_label *items, size_t count)
 {
-    struct tsn_buf canonical = TSN_BUF_INIT;
+    char small[1024], *canonical = small, *to; /* nearly every set fits */
+    size_t len = 0;
     struct tsn_u128 id;
 
+    for (size_t i = 0; i < count; i++)
+        len += (size_t)items[i].name_len + items[i].value_len + 8;
+    if (len > sizeof small)
+        canonical = tsn_alloc(len);
+    to = canonical;
+    *to = '\0'; /* of the empty set: hashed with no byte */
     for (size_t i = 0; i < count; i++) {
-        put_u32(&canonical, items[i].name_len);
-        tsn_buf_append(&canonical, items[i].name, items[i].name_len);
-        put_u32(&canonical, items[i].value_len);
-        tsn_buf_append(&canonical, items[i].value, items[i].value_len);
+        to = put_with_length(to, items[i].name, items[i].name_len);
+        to = put_with_length(to, items[i].value, items[i].value_len);
     }
-    id = tsn_hash128(tsn_buf_str(&canonical), canonical.len);
-    tsn_buf_release(&canonical);
+    id = tsn_hash128(canonical, len);
+    if (canonical != small)
+        tsn_free(canonical);
     return id;
 }
 
-/* Names that nearly every series has stand here once, not in each of a million sets. */
-static const char *const constant_names[] = { "__name__", "alertname", "environment", "instance", "job", "level", "method",
-                                              "service", "status", "template" };
+/* Names that nearly every series has stand here once, not in each of a million sets. By length; those of length n are [from[n], from[n + 1]). */
+static const char *const constant_names[] = { "job",      "level",    "method",   "status",    "service",
+                                              "__name__", "instance", "template", "alertname", "environment" };
+static const unsigned char constants_from[] = { 0, 0, 0, 0, 1, 1, 2, 4, 5, 8, 9, 9, 10 };
 
 /* Its place among them, or -1. */
 static int constant_at(const char *name, size_t len)
 {
-    for (size_t i = 0; i < TSN_ARRAY_LEN(constant_names); i++)
-        if (constant_names[i][0] == name[0] && strlen(constant_names[i]) == len && memcmp(constant_names[i], name, len) == 0)
-            return (int)i;
+    if (len + 1 >= sizeof constants_from)
+        return -1;
+    for (int i = constants_from[len]; i < constants_from[len + 1]; i++)
+        if (constant_names[i][0] == name[0] && memcmp(constant_names[i], name, len) == 0)
+            return i;
     return -1;
 }
 
@@ -189,29 +200,52 @@ static struct tsn_labels *make(const struct tsn_label *items, size_t count, cons
 /* ---- packed ------------------------------------------------------------------------------
  * name value name value …; a text is its length, 7 bits a byte, and its bytes; a constant name is 0 and its place. */
 
-static void put_text_packed(struct tsn_buf *out, const char *text, uint32_t len)
+static size_t packed_text_len(uint32_t len)
+{
+    size_t bytes = 1 + len;
+
+    for (; len > 127; len >>= 7)
+        bytes++;
+    return bytes;
+}
+
+static char *pack_text(char *to, const char *text, uint32_t len)
 {
     uint32_t v = len;
 
     for (; v > 127; v >>= 7)
-        tsn_buf_putc(out, (char)(v | 128));
-    tsn_buf_putc(out, (char)v);
-    tsn_buf_append(out, text, len);
+        *to++ = (char)(v | 128);
+    *to++ = (char)v;
+    memcpy(to, text, len);
+    return to + len;
 }
 
-void tsn_labels_pack(const struct tsn_labels *labels, struct tsn_buf *out)
+size_t tsn_labels_packed_len(const struct tsn_labels *labels)
+{
+    size_t len = 0;
+
+    for (uint32_t i = 0; i < labels->count; i++) {
+        const struct tsn_label *l = &labels->items[i];
+
+        len += constant_at(l->name, l->name_len) < 0 ? packed_text_len(l->name_len) : 2;
+        len += packed_text_len(l->value_len);
+    }
+    return len;
+}
+
+void tsn_labels_pack(const struct tsn_labels *labels, char *to)
 {
     for (uint32_t i = 0; i < labels->count; i++) {
         const struct tsn_label *l = &labels->items[i];
         int at = constant_at(l->name, l->name_len);
 
         if (at < 0) {
-            put_text_packed(out, l->name, l->name_len);
+            to = pack_text(to, l->name, l->name_len);
         } else {
-            tsn_buf_putc(out, 0);
-            tsn_buf_putc(out, (char)at);
+            *to++ = 0;
+            *to++ = (char)at;
         }
-        put_text_packed(out, l->value, l->value_len);
+        to = pack_text(to, l->value, l->value_len);
     }
 }
 
@@ -229,30 +263,49 @@ static const char *get_text(const char *at, const char **text, uint32_t *len)
     return at + *len;
 }
 
-static const char *get_name(const char *at, const char **name, uint32_t *len)
+/* *constant: the name need not be copied. */
+static const char *get_label(const char *at, struct tsn_label *l, bool *constant)
 {
-    if (*at)
-        return get_text(at, name, len);
-    *name = constant_names[(unsigned char)at[1]];
-    *len = (uint32_t)strlen(*name);
-    return at + 2;
+    *constant = !*at;
+    if (*constant) {
+        l->name = constant_names[(unsigned char)at[1]];
+        l->name_len = (uint32_t)strlen(l->name);
+        at += 2;
+    } else {
+        at = get_text(at, &l->name, &l->name_len);
+    }
+    return get_text(at, &l->value, &l->value_len);
 }
 
 struct tsn_labels *tsn_labels_unpack(const void *packed, size_t len, struct tsn_u128 id)
 {
-    TSN_VEC(struct tsn_label) items = { NULL, 0, 0 };
     const char *at = packed, *end = at + len;
+    size_t text = 0, count = 0;
     struct tsn_labels *labels;
+    struct tsn_label l;
+    bool constant;
+    char *to;
 
-    while (at < end) {
-        struct tsn_label l;
-
-        at = get_name(at, &l.name, &l.name_len);
-        at = get_text(at, &l.value, &l.value_len);
-        tsn_vec_push(&items, l);
+    for (; at < end; count++) {
+        at = get_label(at, &l, &constant);
+        text += (constant ? 0 : l.name_len + 1u) + l.value_len + 1u;
     }
-    labels = make(items.items, items.len, &id);
-    tsn_vec_release(&items);
+    labels = tsn_alloc(sizeof *labels + count * sizeof l + text);
+    labels->refs = 1;
+    labels->count = (uint32_t)count;
+    labels->id = id;
+    to = (char *)&labels->items[count];
+    at = packed;
+    for (size_t i = 0; i < count; i++) {
+        at = get_label(at, &l, &constant);
+        labels->items[i] = l;
+        if (!constant) {
+            labels->items[i].name = to;
+            to = put_text(to, l.name, l.name_len);
+        }
+        labels->items[i].value = to;
+        to = put_text(to, l.value, l.value_len);
+    }
     return labels;
 }
 

@@ -116,6 +116,32 @@ static void fixed_sums_ignore_order_and_refuse_overflow(void **state)
     assert_true(sum == a); /* unchanged */
 }
 
+/* Constant names and others, short texts and texts whose length takes two bytes; the empty set. */
+static void packed_labels_come_back(void **state)
+{
+    char wide[301], packed[1024];
+    struct tsn_labels *sets[3];
+
+    TSN_UNUSED(state);
+    memset(wide, 'w', sizeof wide - 1);
+    wide[sizeof wide - 1] = '\0';
+    sets[0] = tsn_labels_of("__name__", "up", "job", "x", "service", wide, "servicex", "y", wide, "z", "environment", "e", NULL);
+    sets[1] = tsn_labels_of("i", "v", NULL);
+    sets[2] = tsn_labels_empty();
+    for (size_t i = 0; i < 3; i++) {
+        size_t len = tsn_labels_packed_len(sets[i]);
+        struct tsn_labels *back;
+
+        assert_true(len <= sizeof packed);
+        tsn_labels_pack(sets[i], packed);
+        back = tsn_labels_unpack(packed, len, sets[i]->id);
+        assert_int_equal(tsn_labels_compare(back, sets[i]), 0);
+        assert_true(tsn_labels_equal(back, sets[i]));
+        tsn_labels_unref(back);
+        tsn_labels_unref(sets[i]);
+    }
+}
+
 static void labels_are_sorted_unique_and_named_by_content(void **state)
 {
     struct tsn_labels *a = tsn_labels_of("job", "x", "__name__", "up", "empty", "", NULL);
@@ -152,6 +178,7 @@ int main(void)
         cmocka_unit_test(durations_and_times_read_back),
         cmocka_unit_test(fixed_sums_ignore_order_and_refuse_overflow),
         cmocka_unit_test(labels_are_sorted_unique_and_named_by_content),
+        cmocka_unit_test(packed_labels_come_back),
         cmocka_unit_test(json_strings_escape_and_mend),
     };
 
