@@ -146,7 +146,7 @@ static void print_stages(const struct exposition *r)
         printf("\nevent time %s · rule set %.0f · %.0f series · %.0f transitions", watermark, value_of(r, "tocsin_detect_rule_set", NULL),
                value_of(r, "tocsin_detect_series", NULL), value_of(r, "tocsin_detect_transitions_total", NULL));
     if (!isnan(value_of(r, "tocsin_respond_incidents_open", NULL)))
-        printf("\n%.0f open incidents · %.0f events", value_of(r, "tocsin_respond_incidents_open", NULL),
+        printf("\nincidents open %.0f · incident events %.0f", value_of(r, "tocsin_respond_incidents_open", NULL),
                value_of(r, "tocsin_respond_events_total", NULL));
     putchar('\n');
     if (value_of(r, "tocsin_detect_blind_seconds", NULL) > 0)

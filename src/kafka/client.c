@@ -116,10 +116,11 @@ static enum tsn_err class_of(rd_kafka_resp_err_t code)
 enum tsn_err tsn_kafka_error(struct tsn_error *error, rd_kafka_resp_err_t code, const char *what)
 {
     enum tsn_err err = class_of(code);
+    bool nobody = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__RESOLVE;
 
     if (!err)
         return TSN_OK;
-    tsn_error_set(error, err, "%s: %s", what, rd_kafka_err2str(code));
+    tsn_error_set(error, err, "%s: %s%s", what, rd_kafka_err2str(code), nobody ? " (is it up, and kafka.bootstrap.servers right?)" : "");
     if (error) {
         error->retriable = err == TSN_ERR_UNREACHABLE || err == TSN_ERR_TIMEOUT;
         error->fatal = err == TSN_ERR_FENCED;

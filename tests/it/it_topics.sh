@@ -75,7 +75,7 @@ expect 3 "a missing declaration" run check a.yaml --dir "$dir/topics"
 has "role alerts is missing"
 printf 'kafka: { bootstrap.servers: "127.0.0.1:1" }\n' >"$dir/down.yaml"
 expect 4 "no broker" run check down.yaml --timeout 1s
-has "no broker answers"
+has "no broker answers" "is it up, and kafka.bootstrap.servers right?"
 expect 2 "an unknown form" run check a.yaml --output xml
 expect 3 "no such file" run check nowhere.yaml
 finish
