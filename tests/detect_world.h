@@ -310,8 +310,15 @@ struct ref_counter {
     TSN_VEC(struct tsn_batch_delta) panes;
 };
 
+struct ref_point {
+    struct tsn_u128 id;
+    int64_t ts_ms;
+    double value;
+};
+
 struct reference {
     struct tsn_memstore *store;
+    TSN_VEC(struct ref_point) points;
     TSN_VEC(struct ref_counter) counters;
     struct tsn_rule_set *set; /* borrowed */
     struct tsn_buf lines;
@@ -332,15 +339,23 @@ static WORLD_UNUSED void reference_release(struct reference *ref)
         tsn_vec_release(&ref->counters.items[i].panes);
     }
     tsn_vec_release(&ref->counters);
+    tsn_vec_release(&ref->points);
     tsn_memstore_free(&ref->store);
     tsn_buf_release(&ref->lines);
 }
 
+/* Of two of one series and time the greater bit pattern stays. */
 static WORLD_UNUSED void ref_point(struct reference *ref, const char *series, int64_t ts_ms, double value)
 {
     struct tsn_labels *labels = world_labels(series);
+    struct ref_point point = { labels->id, ts_ms, value };
 
-    tsn_memstore_add(ref->store, labels, ts_ms, value);
+    for (size_t i = 0; i < ref->points.len; i++)
+        if (ref->points.items[i].ts_ms == ts_ms && tsn_u128_equal(ref->points.items[i].id, point.id) &&
+            tsn_double_bits(ref->points.items[i].value) > tsn_double_bits(point.value))
+            point.value = ref->points.items[i].value;
+    tsn_vec_push(&ref->points, point);
+    tsn_memstore_add(ref->store, labels, ts_ms, point.value);
     tsn_labels_unref(labels);
 }
 
@@ -393,13 +408,14 @@ static void ref_know(struct ref_samples *all, struct tsn_labels *labels, int64_t
 }
 
 /* Totals from the panes in order of time: zero at birth (known when its pane ends), a sample at each
- * pane's end, a marker after the ttl. */
+ * pane's end, the total before it at a pane's start if it stood for 15 s, a marker after the ttl. */
 static WORLD_UNUSED void ref_totals(struct reference *ref, struct ref_samples *all)
 {
     for (size_t i = 0; i < ref->counters.len; i++) {
         struct ref_counter *c = &ref->counters.items[i];
         tsn_fixed total = 0;
         int64_t last_ms = TSN_TIME_NONE;
+        double stood = 0;
 
         qsort(c->panes.items, c->panes.len, sizeof *c->panes.items, world_by_ref_pane);
         for (size_t k = 0; k < c->panes.len; k++) {
@@ -410,8 +426,11 @@ static WORLD_UNUSED void ref_totals(struct reference *ref, struct ref_samples *a
                 continue;
             if (last_ms == TSN_TIME_NONE)
                 ref_know(all, c->labels, pane_ms + 1000, pane_ms, 0);
+            else if (pane_ms >= last_ms + 1000 + 15000)
+                ref_know(all, c->labels, pane_ms + 1000, pane_ms, stood);
             ref_know(all, c->labels, pane_ms + 1000, pane_ms + 1000, tsn_fixed_to_double(total));
             last_ms = pane_ms;
+            stood = tsn_fixed_to_double(total);
             if (k + 1 == c->panes.len || last_ms + 1000 + ref->ttl_ms <= c->panes.items[k + 1].pane_ms) {
                 ref_know(all, c->labels, last_ms + 1000 + ref->ttl_ms, last_ms + 1000 + ref->ttl_ms, tsn_stale());
                 last_ms = TSN_TIME_NONE;

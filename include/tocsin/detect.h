@@ -98,7 +98,7 @@ void tsn_detect_apply(struct tsn_detect *d, const struct tsn_batch *batch, int64
  * transaction aborts, free the object and take over anew: what was handed out counts as written. */
 void tsn_detect_checkpoint(struct tsn_detect *d, int64_t next_offset, struct tsn_detect_output *out);
 /* How far before a step the samples lie that some rule of the set reads: its longest window, lookback (0: 5 m)
- * included. For the retention of `samples` and for replay. */
+ * included, and the silence before it that decides what a counter gives. For replay. */
 int64_t tsn_detect_reach_ms(const struct tsn_rule_set *set, int64_t lookback_ms);
 void tsn_detect_get_stats(const struct tsn_detect *d, struct tsn_detect_stats *stats);
 

@@ -58,14 +58,15 @@ static int64_t come_to(const struct tsn_detect *d, bool all)
     return least_ms;
 }
 
-/* To where every unit with a long window has come; whole chunks. TSN_TIME_NONE: nothing stepped yet. */
+/* To where every unit with a long window has come; whole chunks. One pane less: what a counter was before it changes, and a birth's zero,
+ * stand at the start of a pane, and are known when it ends. TSN_TIME_NONE: nothing stepped yet. */
 static int64_t goal_ms(const struct tsn_detect *d)
 {
     int64_t least_ms = come_to(d, false);
 
     if (least_ms == INT64_MAX) /* none is long; some may have been */
         least_ms = come_to(d, true);
-    return least_ms == INT64_MAX ? TSN_TIME_NONE : chunk_of(d, least_ms + 1) * d->opt.chunk_ms;
+    return least_ms == INT64_MAX ? TSN_TIME_NONE : chunk_of(d, least_ms - TSN_PANE_MS + 1) * d->opt.chunk_ms;
 }
 
 static size_t first_after(const struct series *s, int64_t ms)

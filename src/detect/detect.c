@@ -36,7 +36,7 @@ struct tsn_detect *tsn_detect_new(const struct tsn_detect_options *options)
         d->opt.long_ms = TSN_LONG_MS;
     if (!d->opt.chunk_ms)
         d->opt.chunk_ms = TSN_CHUNK_MS;
-    d->floor_ms = d->counted_ms = d->chunked_ms = d->chunking_ms = TSN_TIME_NONE;
+    d->floor_ms = d->indexed_ms = d->counted_ms = d->chunked_ms = d->chunking_ms = TSN_TIME_NONE;
     d->stats.watermark_ms = TSN_TIME_NONE;
     d->stats.rule_set = -1;
     return d;

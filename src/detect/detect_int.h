@@ -23,6 +23,12 @@
 #include "tocsin/detect.h"
 #include "tocsin/plan.h"
 
+/* A counted total that stood still for this long is said again one pane before it changes: else the change would be the first sample of
+ * a window, and no increase. As a birth's zero does for the first burst, this does for every later one. Longer than the usual scrape, so
+ * that a counter that moves as often as it would be scraped gives no more samples than it would then. */
+#define TSN_HOLD_MS INT64_C(15000)
+/* So far before a sample may lie what decides whether it is there. */
+#define TSN_HOLD_REACH_MS (TSN_HOLD_MS + TSN_PANE_MS)
 #define TSN_MINUTE_MS INT64_C(60000)
 #define TSN_DEFAULT_LOOKBACK_MS INT64_C(300000) /* Prometheus's */
 
@@ -73,6 +79,7 @@ struct reader {
 struct readers {
     uint32_t count;
     int64_t longest_ms;
+    int64_t past_ms; /* where those of former sets stood that read it, too: a series' time does not go back at a switch */
     struct reader items[];
 };
 
@@ -193,6 +200,7 @@ struct rule_run {
 struct group_run {
     const struct tsn_group *group;
     char *key; /* file;group */
+    int64_t done_ms; /* steps up to there it took under a former set: its unit may go on from an earlier one, of another group */
     struct rule_run **rules;
     TSN_VEC(struct series *) orphans; /* written by rules that a switch took away: end at the next step */
 };
@@ -230,15 +238,17 @@ struct unit {
 struct unit_index {
     struct unit *units; /* borrowed */
     uint32_t count;
+    const struct tsn_rule_set *set; /* theirs */
     struct tsn_map by_metric;
     TSN_VEC(struct reader) found; /* the last answer */
 };
 
-/* A set that was in force, where its units stood at the switch: what they did not keep is unseen. */
+/* A set that was in force, where its units stood at the switch: what they did not keep is unseen, what came at or before is late. */
 struct past {
     int64_t number, latest_ms;
     int64_t *steps_ms; /* by unit */
     uint32_t count;
+    struct unit_index index; /* made when asked for */
 };
 
 struct rule_version {
@@ -292,6 +302,7 @@ struct tsn_detect {
     struct mark mark;
     TSN_VEC(struct index_entry) index;   /* by minute */
     TSN_VEC(int64_t) index_gone;         /* minutes to delete from state */
+    int64_t indexed_ms;                  /* no minute after it was let go */
     TSN_VEC(struct series *) changed;    /* counters to save */
     TSN_VEC(struct series *) dirty;      /* derived series to save */
     TSN_VEC(struct series *) saving;     /* of those: what is being saved */
@@ -343,6 +354,10 @@ void tsn_compat_evaluated(struct tsn_detect *d, struct rule_run *run, const stru
                           struct tsn_detect_output *out);
 void tsn_compat_each(const struct rule_run *run, void (*visit)(const struct tsn_alert_instance *, void *), void *arg);
 void tsn_detect_release_pasts(struct tsn_detect *d);
+/* Its units and their selectors; the past's. NULL: the set is not known. */
+struct unit_index *tsn_detect_past_units(struct tsn_detect *d, struct past *past);
+/* The last step of a group of that key under any of the former sets that are remembered. */
+int64_t tsn_detect_group_done(struct tsn_detect *d, const char *key);
 
 /* reach.c */
 /* Appends the selectors of a group; true if one may read ALERTS or ALERTS_FOR_STATE. */
@@ -380,7 +395,8 @@ void tsn_detect_list_open(struct tsn_detect *d, struct series *s);
 void tsn_detect_queue_series(struct tsn_detect *d, struct series *s, int64_t from_ms);
 /* Something of this event time is in the batch: a refill that needs it can start at the mark. */
 void tsn_detect_note_minute(struct tsn_detect *d, int64_t ts_ms);
-/* Folds what every horizon has passed: after a switch a series may have another. */
+/* After a switch. Folds what every horizon has passed, for a series may have another; what was counted beyond it for a series that no
+ * unit reads now is not kept. */
 void tsn_detect_close_to_horizon(struct tsn_detect *d);
 /* Folds panes up to ts_ms and queues the series for saving if its lives changed. */
 void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_ms);

@@ -3,7 +3,8 @@
  *
  * A pane becomes a sample, the total at its end, when the first step passes that end. So samples never change once
  * written, and totals are exact sums of integers whatever the order in which deltas came (DESIGN §3). A life begins with
- * a 0 at its first pane and ends with a stale marker counter_ttl after its last.
+ * a 0 at its first pane and ends with a stale marker counter_ttl after its last; a total that stood for TSN_HOLD_MS is said again where the
+ * pane begins in which it changes.
  */
 #include "detect/detect_int.h"
 
@@ -52,8 +53,8 @@ static bool end_if_due(struct series *s, int64_t ts_ms, int64_t ttl_ms)
     return true;
 }
 
-/* Adds one pane to the current life; its birth puts the zero, so that a first burst is an increase. A total at or before
- * unsure_ms is not shown. */
+/* Adds one pane to the current life. What went before it stands at the pane's start (zero at birth), so that a burst after silence is an
+ * increase. Not shown: a total at or before unsure_ms, and one of which the silence before it began there or earlier. */
 static void fold_pane(struct series *s, struct life *life, const struct open_pane *pane, int64_t unsure_ms)
 {
     tsn_fixed total = life->total;
@@ -61,6 +62,9 @@ static void fold_pane(struct series *s, struct life *life, const struct open_pan
     if (life->birth_ms == TSN_TIME_NONE) {
         life->birth_ms = pane->pane_ms;
         insert_birth(s, pane->pane_ms);
+    } else if (pane->pane_ms > life->birth_ms &&
+               pane->pane_ms >= (life->last_ms > unsure_ms ? life->last_ms : unsure_ms) + TSN_HOLD_REACH_MS) {
+        tsn_series_insert(s, pane->pane_ms, tsn_fixed_to_double(total));
     }
     (void)tsn_fixed_add(&total, pane->delta); /* stands still at 2^63 events in a series */
     life->total = total;
@@ -95,6 +99,7 @@ static void rebase_life(struct series *s, struct life *life, int64_t from_ms)
         if (pane.pane_ms >= life->birth_ms && pane.pane_ms <= last_ms)
             (void)tsn_fixed_add(&read, pane.delta);
     life->total -= read;
+    life->last_ms = TSN_TIME_NONE;
     insert_birth(s, life->birth_ms);
     at = (struct pane_cursor){ 0, 0 };
     while (tsn_panes_next(&s->panes, &at, &pane))

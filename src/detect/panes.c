@@ -58,13 +58,13 @@ static void wide_insert(struct panes *p, int64_t pane_ms, tsn_fixed delta)
     p->wide->items[at] = pane;
 }
 
-static void wide_drop(struct panes *p, size_t count)
+static void wide_remove(struct panes *p, size_t at, size_t count)
 {
     struct wide_panes *w = p->wide;
 
     if (!w)
         return;
-    memmove(w->items, w->items + count, (w->len - count) * sizeof *w->items);
+    memmove(w->items + at, w->items + at + count, (w->len - at - count) * sizeof *w->items);
     w->len -= count;
     if (w->len)
         return;
@@ -178,7 +178,15 @@ void tsn_panes_drop(struct panes *p, struct pane_cursor at)
     if (at.cells)
         cells_remove(p, 0, at.cells);
     if (at.wide)
-        wide_drop(p, at.wide);
+        wide_remove(p, 0, at.wide);
+}
+
+void tsn_panes_cut(struct panes *p, struct pane_cursor at)
+{
+    if (p->len > at.cells)
+        cells_remove(p, at.cells, p->len - at.cells);
+    if (p->wide)
+        wide_remove(p, at.wide, p->wide->len - at.wide);
 }
 
 void tsn_panes_release(struct panes *p)

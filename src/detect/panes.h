@@ -55,6 +55,8 @@ bool tsn_panes_next(const struct panes *p, struct pane_cursor *at, struct open_p
 size_t tsn_panes_until(const struct panes *p, int64_t ts_ms);
 /* Everything before the cursor goes. */
 void tsn_panes_drop(struct panes *p, struct pane_cursor at);
+/* Everything behind it goes. */
+void tsn_panes_cut(struct panes *p, struct pane_cursor at);
 void tsn_panes_release(struct panes *p);
 
 #endif

@@ -118,7 +118,7 @@ int64_t tsn_detect_reach_ms(const struct tsn_rule_set *set, int64_t lookback_ms)
     for (size_t i = 0; i < all.len; i++)
         longest_ms = all.items[i].reach_ms > longest_ms ? all.items[i].reach_ms : longest_ms;
     tsn_vec_release(&all);
-    return longest_ms;
+    return longest_ms + TSN_HOLD_REACH_MS;
 }
 
 /* ---- selectors by metric name ------------------------------------------------------------- */
@@ -208,14 +208,19 @@ void tsn_detect_find_readers(struct unit_index *index, const struct series *s)
 
 /* ---- what is needed no more --------------------------------------------------------------- */
 
-static int64_t latest_step(const struct tsn_detect *d)
+/* Of a series that a rule writes and none reads, what lies at or before it is needless: less than what the slowest writer adds next.
+ * TSN_TIME_NONE: keep all. */
+static int64_t unread_floor(const struct tsn_detect *d, const struct unit *units, uint32_t count, const int64_t *steps_ms)
 {
-    int64_t latest_ms = TSN_TIME_NONE;
+    int64_t least_ms = INT64_MAX;
 
-    for (uint32_t u = 0; u < d->unit_count; u++)
-        if (d->units[u].here && d->units[u].last_step_ms > latest_ms)
-            latest_ms = d->units[u].last_step_ms;
-    return latest_ms;
+    for (uint32_t u = 0; u < count; u++) {
+        int64_t last_ms = steps_ms ? steps_ms[u] : units[u].last_step_ms;
+
+        if (units[u].here && last_ms != TSN_TIME_NONE && last_ms - units[u].query_offset_ms < least_ms)
+            least_ms = last_ms - units[u].query_offset_ms;
+    }
+    return least_ms == INT64_MAX ? TSN_TIME_NONE : least_ms - d->opt.lookback_ms;
 }
 
 int64_t tsn_detect_needless_of(const struct tsn_detect *d, const struct series *s)
@@ -224,10 +229,8 @@ int64_t tsn_detect_needless_of(const struct tsn_detect *d, const struct series *
 
     if (d->refill_until)
         return TSN_TIME_NONE;
-    if (!s->readers->count) { /* written by a rule, read by none */
-        least_ms = latest_step(d);
-        return least_ms == TSN_TIME_NONE ? TSN_TIME_NONE : least_ms - d->opt.lookback_ms;
-    }
+    if (!s->readers->count)
+        return unread_floor(d, d->units, d->unit_count, NULL);
     for (uint32_t i = 0; i < s->readers->count; i++) {
         int64_t last_ms = d->units[s->readers->items[i].unit].last_step_ms;
 
@@ -245,7 +248,7 @@ static int64_t past_floor(const struct tsn_detect *d, const struct past *past, c
     int64_t least_ms = INT64_MAX;
 
     if (!index->found.len)
-        return past->latest_ms - d->opt.lookback_ms;
+        return unread_floor(d, index->units, index->count, past->steps_ms);
     for (size_t i = 0; i < index->found.len; i++) {
         int64_t last_ms = past->steps_ms[index->found.items[i].unit];
 
@@ -260,16 +263,14 @@ static int64_t past_floor(const struct tsn_detect *d, const struct past *past, c
 void tsn_detect_apply_floors(struct tsn_detect *d)
 {
     for (size_t p = 0; p < d->pasts.len; p++) {
-        struct unit_index index = { 0 };
+        struct unit_index *index = tsn_detect_past_units(d, &d->pasts.items[p]);
 
-        if (d->pasts.items[p].latest_ms == TSN_TIME_NONE || !tsn_detect_units_of(d, d->pasts.items[p].number, &index))
+        if (!index || d->pasts.items[p].latest_ms == TSN_TIME_NONE)
             continue;
-        for (size_t i = 0; index.count == d->pasts.items[p].count && i < d->store.all.len; i++) {
-            tsn_detect_find_readers(&index, d->store.all.items[i]);
-            tsn_series_cut(d->store.all.items[i], past_floor(d, &d->pasts.items[p], &index));
+        for (size_t i = 0; i < d->store.all.len; i++) {
+            tsn_detect_find_readers(index, d->store.all.items[i]);
+            tsn_series_cut(d->store.all.items[i], past_floor(d, &d->pasts.items[p], index));
         }
-        tsn_detect_index_release(&index);
-        tsn_detect_free_units(index.units, index.count);
     }
 }
 
@@ -292,5 +293,6 @@ int64_t tsn_detect_refill_ms(const struct tsn_detect *d)
     }
     if (least_ms == INT64_MAX || d->counted_ms == TSN_TIME_NONE)
         return TSN_TIME_NONE;
+    least_ms -= TSN_HOLD_REACH_MS;
     return least_ms < d->counted_ms - TSN_PANE_MS ? least_ms : d->counted_ms - TSN_PANE_MS;
 }

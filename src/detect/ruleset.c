@@ -79,7 +79,8 @@ bool tsn_detect_units_of(struct tsn_detect *d, int64_t number, struct unit_index
     for (size_t i = 0; i < d->versions.len; i++) {
         if (d->versions.items[i].number != number)
             continue;
-        index->count = build_units(d, d->versions.items[i].set, &index->units, &alerts);
+        index->set = d->versions.items[i].set;
+        index->count = build_units(d, index->set, &index->units, &alerts);
         tsn_detect_index_units(index);
         return true;
     }
@@ -135,8 +136,10 @@ void tsn_detect_build(struct tsn_detect *d)
 
     d->unit_count = build_units(d, d->set, &d->units, &d->alerts_read);
     d->groups = tsn_calloc(count, sizeof *d->groups);
-    for (size_t g = 0; g < count; g++)
+    for (size_t g = 0; g < count; g++) {
         build_group(&d->groups[g], &d->set->groups[g]);
+        d->groups[g].done_ms = tsn_detect_group_done(d, d->groups[g].key);
+    }
     tsn_detect_feeds(d);
 }
 
@@ -193,23 +196,49 @@ void tsn_detect_release_set(struct tsn_detect *d)
 /* ---- which units read a series ------------------------------------------------------------ */
 
 /* What no unit reads. */
-static const struct readers no_readers;
+static const struct readers no_readers = { .past_ms = TSN_TIME_NONE };
 
-static const struct readers *shared_readers(struct tsn_detect *d)
+/* Where the units of former sets stood that read the series. */
+static int64_t past_ms(struct tsn_detect *d, const struct series *s)
+{
+    int64_t latest_ms = d->floor_ms;
+
+    for (size_t p = 0; p < d->pasts.len; p++) {
+        const struct past *past = &d->pasts.items[p];
+        struct unit_index *index = tsn_detect_past_units(d, &d->pasts.items[p]);
+
+        if (!index)
+            continue;
+        tsn_detect_find_readers(index, s);
+        for (size_t i = 0; i < index->found.len; i++)
+            if (past->steps_ms[index->found.items[i].unit] > latest_ms)
+                latest_ms = past->steps_ms[index->found.items[i].unit];
+    }
+    return latest_ms;
+}
+
+static const struct readers *shared_readers(struct tsn_detect *d, int64_t past_ms)
 {
     const struct unit_index *index = &d->index_of_units;
     size_t bytes = index->found.len * sizeof *index->found.items;
+    struct tsn_buf key = TSN_BUF_INIT;
     struct readers *readers;
     void **slot;
 
-    if (!bytes)
+    if (!bytes && past_ms == TSN_TIME_NONE)
         return &no_readers;
-    slot = tsn_map_upsert(&d->readers, index->found.items, bytes, NULL);
+    tsn_buf_append(&key, &past_ms, sizeof past_ms);
+    if (bytes)
+        tsn_buf_append(&key, index->found.items, bytes);
+    slot = tsn_map_upsert(&d->readers, key.data, key.len, NULL);
+    tsn_buf_release(&key);
     if (*slot)
         return *slot;
     readers = *slot = tsn_calloc(1, sizeof *readers + bytes);
     readers->count = (uint32_t)index->found.len;
-    memcpy(readers->items, index->found.items, bytes);
+    readers->past_ms = past_ms;
+    if (bytes)
+        memcpy(readers->items, index->found.items, bytes);
     for (uint32_t i = 0; i < readers->count; i++)
         if (readers->items[i].reach_ms > readers->longest_ms)
             readers->longest_ms = readers->items[i].reach_ms;
@@ -232,7 +261,7 @@ void tsn_detect_attach_series(struct tsn_detect *d, struct series *s)
 
     s->own = (s->derived && !s->mined) || home == d->opt.partition;
     tsn_detect_find_readers(&d->index_of_units, s);
-    s->readers = shared_readers(d);
+    s->readers = shared_readers(d, past_ms(d, s));
     if (s->readers->count) /* what no unit reads no plan selects */
         tsn_store_plan_series(&d->store, s);
     if (s->readers->longest_ms > d->opt.long_ms)

@@ -193,7 +193,7 @@ void tsn_detect_take_names(struct tsn_detect *d, const struct tsn_batch *b, int6
 
 int64_t tsn_detect_horizon(const struct tsn_detect *d, const struct series *s)
 {
-    int64_t last_ms = TSN_TIME_NONE;
+    int64_t last_ms = s->readers->past_ms;
 
     for (uint32_t i = 0; i < s->readers->count; i++)
         if (d->units[s->readers->items[i].unit].last_step_ms > last_ms)
@@ -341,22 +341,33 @@ void tsn_detect_close_series(struct tsn_detect *d, struct series *s, int64_t ts_
     int64_t first_ms;
 
     if (ready)
-        tsn_series_room(s, ready + (s->life.birth_ms == TSN_TIME_NONE), tsn_detect_needless_of(d, s));
+        tsn_series_room(s, ready + 1, tsn_detect_needless_of(d, s));
     first_ms = s->samples.len ? s->samples.items[s->samples.len - 1].ts_ms : TSN_TIME_NONE + 1;
     if (tsn_series_close_panes(s, ts_ms, d->opt.counter_ttl_ms))
         tsn_detect_queue_series(d, s, first_ms);
 }
 
+/* Those that end later are dropped. */
+static void cut_panes(struct panes *panes, int64_t ts_ms)
+{
+    struct pane_cursor kept = { 0, 0 }, next = { 0, 0 };
+    struct open_pane pane;
+
+    while (tsn_panes_next(panes, &next, &pane) && pane.pane_ms + TSN_PANE_MS <= ts_ms)
+        kept = next;
+    tsn_panes_cut(panes, kept);
+}
+
 void tsn_detect_close_to_horizon(struct tsn_detect *d)
 {
-    if (d->refill_until) /* panes stay open until their base is known */
-        return;
     for (size_t i = 0; i < d->store.open.len; i++) {
         struct series *s = d->store.open.items[i];
         int64_t ts_ms = tsn_detect_horizon(d, s);
 
-        if (ts_ms != TSN_TIME_NONE)
+        if (ts_ms != TSN_TIME_NONE && !d->refill_until) /* in a refill panes stay open until their base is known */
             tsn_detect_close_series(d, s, ts_ms);
+        if (!s->readers->count)
+            cut_panes(&s->panes, ts_ms);
     }
 }
 
@@ -386,6 +397,7 @@ static void trim_index(struct tsn_detect *d, int64_t needless_ms)
 {
     size_t gone = 0;
 
+    d->indexed_ms = needless_ms > d->indexed_ms ? needless_ms : d->indexed_ms;
     while (gone < d->index.len && (d->index.items[gone].minute + 1) * TSN_MINUTE_MS <= needless_ms) {
         if (d->index.items[gone].written)
             tsn_vec_push(&d->index_gone, d->index.items[gone].minute);

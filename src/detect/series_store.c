@@ -17,7 +17,7 @@ void tsn_store_init(struct series_store *store)
 
 /* Of most series; never written to. */
 static struct derived not_derived = { .dirty_ms = TSN_TIME_NONE };
-static const struct readers no_readers;
+static const struct readers no_readers = { .past_ms = TSN_TIME_NONE };
 
 void tsn_series_forget_holders(struct series *s)
 {

@@ -124,6 +124,8 @@ char *tsn_detect_time_state(const struct tsn_detect *d, int64_t offset)
     put_time(&out, d->chunked_ms);
     tsn_buf_puts(&out, ",\"counted\":");
     put_time(&out, d->counted_ms);
+    tsn_buf_puts(&out, ",\"indexed\":");
+    put_time(&out, d->indexed_ms);
     tsn_buf_puts(&out, ",\"mined\":");
     put_time(&out, d->mining->horizon_ms);
     tsn_buf_puts(&out, ",\"topics\":[");

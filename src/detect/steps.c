@@ -367,7 +367,7 @@ static void step_unit(struct tsn_detect *d, uint32_t u, int64_t ts_ms, struct ts
         const struct tsn_group *group = &d->set->groups[unit->groups[g]];
         struct group_run *run = &d->groups[unit->groups[g]];
 
-        if (ts_ms % group->interval_ms != 0)
+        if (ts_ms % group->interval_ms != 0 || ts_ms <= run->done_ms)
             continue;
         for (size_t r = 0; r < group->rule_count; r++) {
             struct rule_step step = { unit, group, run->rules[r], ts_ms, ts_ms - group->query_offset_ms };

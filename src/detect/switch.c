@@ -91,20 +91,32 @@ static int64_t warm_until(const struct tsn_detect *d, const struct past *past, c
     return until_ms;
 }
 
-static void warm_by_past(struct tsn_detect *d, const struct past *past, int64_t step_ms)
+static void warm_by_past(struct tsn_detect *d, struct past *past, int64_t step_ms)
 {
-    struct unit_index units = { 0 };
+    const struct unit_index *units = tsn_detect_past_units(d, past);
 
-    if (!tsn_detect_units_of(d, past->number, &units))
-        return;
-    for (uint32_t u = 0; units.count == past->count && u < d->unit_count; u++) {
-        int64_t until_ms = warm_until(d, past, &units, &d->units[u]);
+    for (uint32_t u = 0; units && u < d->unit_count; u++) {
+        int64_t until_ms = warm_until(d, past, units, &d->units[u]);
 
         if (until_ms > step_ms && until_ms > d->units[u].warm_until_ms)
             d->units[u].warm_until_ms = until_ms;
     }
-    tsn_detect_index_release(&units);
-    tsn_detect_free_units(units.units, units.count);
+}
+
+/* Groups that were in several units may be in one now: it goes on from the one that came least far, and the others wait (group_run's
+ * done_ms). A unit of new groups begins with the steps after the latest of all. */
+static int64_t goes_on_from(const struct former *was, const struct group_run *groups, const struct unit *unit)
+{
+    int64_t from_ms = INT64_MAX;
+
+    for (size_t o = 0; o < was->set->group_count; o++) {
+        const struct unit *old = unit_of(was->units, was->unit_count, o);
+
+        for (uint32_t g = 0; old->here && g < unit->group_count; g++)
+            if (strcmp(groups[unit->groups[g]].key, was->groups[o].key) == 0 && old->last_step_ms < from_ms)
+                from_ms = old->last_step_ms;
+    }
+    return from_ms == INT64_MAX ? was->step_ms : from_ms;
 }
 
 static void carry_clocks(struct tsn_detect *d, const struct former *was)
@@ -114,7 +126,7 @@ static void carry_clocks(struct tsn_detect *d, const struct former *was)
         const struct unit *old = find_unit(was, unit->name);
 
         unit->time_ms = old ? old->time_ms : TSN_TIME_NONE;
-        unit->last_step_ms = old && old->here ? old->last_step_ms : was->step_ms;
+        unit->last_step_ms = goes_on_from(was, d->groups, unit);
         unit->start_ms = old ? old->start_ms : TSN_TIME_NONE;
         unit->warm_until_ms = old ? old->warm_until_ms : TSN_TIME_NONE;
     }
@@ -192,9 +204,41 @@ static void carry_rules(struct tsn_detect *d, const struct former *was, struct t
 /* More switches than this inside one window, and the oldest make all series forget alike. */
 enum { MAX_PASTS = 16 };
 
+struct unit_index *tsn_detect_past_units(struct tsn_detect *d, struct past *past)
+{
+    if (!past->index.units && !tsn_detect_units_of(d, past->number, &past->index))
+        return NULL;
+    return past->index.count == past->count ? &past->index : NULL;
+}
+
+int64_t tsn_detect_group_done(struct tsn_detect *d, const char *key)
+{
+    int64_t done_ms = TSN_TIME_NONE;
+
+    for (size_t p = 0; p < d->pasts.len; p++) {
+        const struct past *past = &d->pasts.items[p];
+        const struct unit_index *index = tsn_detect_past_units(d, &d->pasts.items[p]);
+
+        for (uint32_t u = 0; index && u < index->count; u++)
+            for (uint32_t g = 0; index->units[u].here && g < index->units[u].group_count; g++) {
+                const struct tsn_group *group = &index->set->groups[index->units[u].groups[g]];
+                size_t file_len = strlen(group->file);
+
+                if (past->steps_ms[u] > done_ms && strncmp(key, group->file, file_len) == 0 && key[file_len] == ';' &&
+                    strcmp(key + file_len + 1, group->name) == 0)
+                    done_ms = past->steps_ms[u];
+            }
+    }
+    return done_ms;
+}
+
 static void drop_past(struct tsn_detect *d, size_t at)
 {
-    tsn_free(d->pasts.items[at].steps_ms);
+    struct past *past = &d->pasts.items[at];
+
+    tsn_detect_index_release(&past->index);
+    tsn_detect_free_units(past->index.units, past->index.count);
+    tsn_free(past->steps_ms);
     d->pasts.len--;
     memmove(d->pasts.items + at, d->pasts.items + at + 1, (d->pasts.len - at) * sizeof *d->pasts.items);
 }
@@ -218,7 +262,7 @@ static bool in_some_window(const struct tsn_detect *d, int64_t ts_ms)
 /* The set in force becomes one of the past: each series keeps what it had to keep, to the last sample. */
 static void leave_set(struct tsn_detect *d, int64_t latest_ms)
 {
-    struct past past = { d->set_number, latest_ms, tsn_calloc(d->unit_count, sizeof(int64_t)), d->unit_count };
+    struct past past = { d->set_number, latest_ms, tsn_calloc(d->unit_count, sizeof(int64_t)), d->unit_count, { 0 } };
 
     for (size_t p = d->pasts.len; p-- > 0;)
         if (!in_some_window(d, d->pasts.items[p].latest_ms))

@@ -312,7 +312,7 @@ static void load_pasts(struct tsn_detect *d, const json_t *pasts)
     json_array_foreach(pasts, i, row) {
         const json_t *steps = json_array_get(row, 2);
         struct past past = { json_integer_value(json_array_get(row, 0)), time_of(json_array_get(row, 1)),
-                             tsn_calloc(json_array_size(steps), sizeof(int64_t)), (uint32_t)json_array_size(steps) };
+                             tsn_calloc(json_array_size(steps), sizeof(int64_t)), (uint32_t)json_array_size(steps), { 0 } };
 
         json_array_foreach(steps, u, step)
             past.steps_ms[u] = time_of(step);
@@ -327,6 +327,8 @@ static enum tsn_err load_time_state(struct tsn_detect *d, const json_t *root, st
     size_t i;
     json_t *topic;
 
+    d->floor_ms = member(root, "floor");
+    load_pasts(d, json_object_get(root, "pasts"));
     if (!tsn_detect_install_set(d, number))
         return tsn_error_set(error, TSN_ERR_NOT_FOUND, "state names rule set %lld, which topic rules lacks",
                              (long long)number);
@@ -335,8 +337,6 @@ static enum tsn_err load_time_state(struct tsn_detect *d, const json_t *root, st
         load_topic(d, topic);
     tsn_detect_feeds(d);
     load_units(d, json_object_get(root, "units"));
-    d->floor_ms = member(root, "floor");
-    load_pasts(d, json_object_get(root, "pasts"));
     d->mining->horizon_ms = member(root, "mined");
     return TSN_OK;
 }
@@ -380,9 +380,7 @@ static const char *choose_mark(struct tsn_detect *d, const char *checkpoint)
     int64_t needless_ms = tsn_detect_refill_ms(d), least = INT64_MAX;
     const char *best = checkpoint;
 
-    d->refill_ms = needless_ms;
-    if (d->index.len && d->index.items[0].minute * TSN_MINUTE_MS > needless_ms)
-        d->refill_ms = d->index.items[0].minute * TSN_MINUTE_MS; /* a former set's windows were shorter */
+    d->refill_ms = needless_ms > d->indexed_ms ? needless_ms : d->indexed_ms; /* a former set's windows were shorter */
     for (size_t i = 0; i < d->index.len; i++) {
         const struct index_entry *entry = &d->index.items[i];
 
@@ -401,6 +399,7 @@ static void load_reach(struct tsn_detect *d, const char *checkpoint)
 
     d->chunked_ms = d->chunking_ms = member(root, "chunked");
     d->counted_ms = member(root, "counted");
+    d->indexed_ms = member(root, "indexed");
     json_decref(root);
 }
 

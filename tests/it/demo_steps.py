@@ -58,9 +58,13 @@ class Counted:
     def series(self):
         for name, panes in self.panes.items():
             total, out = 0, {min(panes): 0}
+            before = min(panes)
             for pane in sorted(panes):
+                if pane - before >= 15:
+                    out[pane] = total  # said again before it changes
                 total += panes[pane]
                 out[pane + 1] = total
+                before = pane + 1
             yield name, out
 
 

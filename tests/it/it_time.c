@@ -1,7 +1,7 @@
 /*
  * Goal: event time on a real Kafka: an idle partition does not hold time, silence lets it go on (absent() fires, alerts and incidents end), also
  * where nobody ever sent anything; a partition that is blocked is not idle and loses nothing; a flush of old events neither turns time back nor
- * loses a count; a first burst is an increase, and a silent counter ends at its ttl.
+ * loses a count; a first burst is an increase, one after silence too, and a silent counter ends at its ttl.
  * Method: the stages in this process over topics of the test's own, events produced here to chosen partitions, alerts
  * read back committed. Steps are compared exactly where event time alone decides them.
  */
@@ -220,6 +220,13 @@ static bool has_watermark(const struct tsn_app_input *in)
     return in->watermark_ms != TSN_TIME_NONE;
 }
 
+static int64_t awaited_ms;
+
+static bool has_come(const struct tsn_app_input *in)
+{
+    return in->watermark_ms >= awaited_ms;
+}
+
 static bool is_blocked(const struct tsn_app_input *in)
 {
     return in->blocked;
@@ -385,7 +392,8 @@ static void nothing_ever_was(void **state)
 }
 
 /* Ten errors at once in a series that was never seen, an hour of event time ago; then only another partition speaks. The burst is an increase of ten at
- * the step of its pane, and the series ends one ttl behind it. */
+ * the step of its pane. So is one after a silence four times the window (1 s between two samples, and half of that again before the first:
+ * Prometheus makes it 15), and the series ends one ttl behind that. */
 static void burst_and_ttl(void **state)
 {
     struct world w;
@@ -394,19 +402,25 @@ static void burst_and_ttl(void **state)
     TSN_UNUSED(state);
     start_with(&w, TSN_STAGE_INGEST | TSN_STAGE_DETECT, "time: { out_of_orderness: 1s, counter_ttl: 1m }\n",
                "groups:\n- name: g\n  interval: 1s\n  rules:\n  - alert: Burst\n    expr: increase(c_total[10s]) == 10\n"
+               "  - alert: Again\n    expr: increase(c_total[10s]) == 15 and c_total == 20\n"
                "  - alert: Lives\n    expr: c_total >= 0\n");
     for (int32_t p = 0; p < PARTITIONS; p++) /* so that the burst alone says where time begins */
         assert_true(until(&w, p, is_idle));
     for (int i = 0; i < 10; i++)
         send(&w, 2, "c_total", "delta", 1, base_ms + i);
     assert_true(until(&w, 2, has_watermark));
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 24; i++) {
         send(&w, 1, "x", "gauge", 1, base_ms + i * 5000);
+        for (int k = 0; k < 10 && i == 8; k++)
+            send(&w, 2, "c_total", "delta", 1, base_ms + i * 5000 + k);
+        awaited_ms = base_ms + 40000 - 1000;
+        assert_true(i != 8 || until(&w, 2, has_come));
         tsn_it_sleep_ms(100);
     }
     assert_int_equal(wait_for(&w, "Burst", TSN_ALERT_FIRING), base_ms + 500);
     assert_int_equal(wait_for(&w, "Lives", TSN_ALERT_FIRING), base_ms + 500);
-    assert_int_equal(wait_for_end(&w, "Lives", TSN_ALERT_RESOLVED, TSN_END_PRODUCER_SILENT), base_ms + 500 + 60000);
+    assert_int_equal(wait_for(&w, "Again", TSN_ALERT_FIRING), base_ms + 500 + 40000);
+    assert_int_equal(wait_for_end(&w, "Lives", TSN_ALERT_RESOLVED, TSN_END_PRODUCER_SILENT), base_ms + 500 + 40000 + 60000);
     stop(&w);
 }
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "../detect_world.h"
+#include "../detect_state.h"
 
 /* ---- chance ------------------------------------------------------------------------------- */
 
@@ -75,7 +75,13 @@ static const char *const rule_sets[] = {
 
 /* ---- a log -------------------------------------------------------------------------------- */
 
-enum { PARTS = 3, WRITERS = 2, TTL_MS = 40000, LOOKBACK_MS = 60000 };
+enum { PARTS = 3, WRITERS = 2, LOOKBACK_MS = 60000 };
+
+/* At some seeds a counter lives through every silence, at others it ends in most. */
+static int64_t ttl_ms(void)
+{
+    return current_seed % 3 == 1 ? 1200000 : 40000;
+}
 
 struct source {
     int32_t partition;
@@ -96,6 +102,7 @@ struct maker {
     struct reference *ref; /* NULL: lateness, idleness and switches too */
     int64_t sets[WRITERS];
     bool bursting; /* counters count */
+    int64_t silent; /* batches without a sample, while time goes on */
 };
 
 static void one_sample(struct maker *m, struct log_writer *w, struct source *s)
@@ -124,7 +131,22 @@ static void one_sample(struct maker *m, struct log_writer *w, struct source *s)
     }
 }
 
-static void one_source(struct maker *m, struct log_writer *w, struct source *s)
+/* Nothing comes, and time goes on: idle (unless a reference is to follow), or as others tell. */
+static void silence(struct maker *m, struct source *s)
+{
+    int64_t more_ms = below(below(3) ? 9000 : 60000);
+
+    if (m->ref) {
+        s->clock_ms += more_ms;
+        return;
+    }
+    if (!s->idle)
+        s->idle_clock_ms = s->clock_ms;
+    s->idle = true;
+    s->idle_clock_ms += more_ms;
+}
+
+static void some_samples(struct maker *m, struct log_writer *w, struct source *s)
 {
     if (!m->ref && s->spoke && !s->idle && below(12) == 0) {
         s->idle = true;
@@ -139,6 +161,14 @@ static void one_source(struct maker *m, struct log_writer *w, struct source *s)
     else
         for (int64_t n = below(7); n >= 0; n--)
             one_sample(m, w, s);
+}
+
+static void one_source(struct maker *m, struct log_writer *w, struct source *s)
+{
+    if (m->silent)
+        silence(m, s);
+    else
+        some_samples(m, w, s);
     s->spoke = true;
     put_input(w, s->topic, s->partition, s->clock_ms - 5000, s->idle, s->idle ? s->idle_clock_ms : TSN_TIME_NONE);
 }
@@ -156,6 +186,10 @@ static void one_batch(struct maker *m)
     }
     if (below(30) == 0)
         m->bursting = !m->bursting;
+    if (m->silent)
+        m->silent--;
+    else if (below(40) == 0)
+        m->silent = below(2) ? below(8) : 20 + below(30);
     m->log.wall_ms += 100 + below(below(10) ? 3000 : 40000);
     if (!m->ref && m->sets[slot] < 2 && below(40) == 0)
         m->sets[slot]++;
@@ -205,13 +239,13 @@ static void free_log(struct maker *m)
     log_release(&m->log);
 }
 
-/* ---- DETECT with its state topic ---------------------------------------------------------- */
+/* ---- DETECT ------------------------------------------------------------------------------- */
 
 /* What counts as a long window, of which the past lies in chunks: at some seeds nothing, at others most. */
 static struct tsn_detect *new_detect_by(bool naive)
 {
     static const int64_t longs[][2] = { { 0, 0 }, { 120000, 60000 }, { 240000, 30000 }, { 61000, 120000 } };
-    struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = TTL_MS,
+    struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = ttl_ms(),
                                            .lookback_ms = LOOKBACK_MS, .naive = naive,
                                            .long_ms = longs[current_seed % 4][0], .chunk_ms = longs[current_seed % 4][1] };
     struct tsn_detect *d = tsn_detect_new(&options);
@@ -224,84 +258,6 @@ static struct tsn_detect *new_detect_by(bool naive)
 static struct tsn_detect *new_detect(void)
 {
     return new_detect_by(false);
-}
-
-/* The compacted topic: key → last value, in order of the last write. */
-struct topic {
-    struct tsn_map last; /* key → struct tsn_buf */
-};
-
-static void topic_put(struct topic *topic, const struct tsn_state_record *record)
-{
-    struct tsn_buf *old = tsn_map_del(&topic->last, record->key, strlen(record->key)), *value;
-
-    if (old) {
-        tsn_buf_release(old);
-        tsn_free(old);
-    }
-    if (!record->value)
-        return;
-    value = tsn_calloc(1, sizeof *value);
-    tsn_buf_append(value, record->value, record->value_len);
-    tsn_map_put_str(&topic->last, record->key, value);
-}
-
-static void topic_release(struct topic *topic)
-{
-    tsn_map_foreach(&topic->last, e) {
-        tsn_buf_release(e->value);
-        tsn_free(e->value);
-    }
-    tsn_map_release(&topic->last);
-}
-
-static void commit(struct tsn_detect *d, int64_t next_offset, struct topic *topic)
-{
-    struct tsn_detect_output out = { 0 };
-
-    tsn_detect_checkpoint(d, next_offset, &out);
-    for (size_t i = 0; i < out.state.len; i++)
-        topic_put(topic, &out.state.items[i]);
-    tsn_detect_output_release(&out);
-}
-
-static void apply_one(struct tsn_detect *d, const struct log_record *record, struct tsn_buf *text)
-{
-    struct tsn_detect_output out = { 0 };
-
-    apply_record(d, record, &out);
-    for (size_t i = 0; i < out.transitions.len; i++) {
-        tsn_codec_transition_encode(&out.transitions.items[i], TSN_FORM_JSON, text);
-        tsn_buf_putc(text, '\n');
-    }
-    tsn_detect_output_release(&out);
-}
-
-/* A new owner: restores, refills up to where the topic says. Nothing may come out meanwhile. */
-static struct tsn_detect *take_over(const struct topic *topic, const struct log *log, size_t *read)
-{
-    struct tsn_detect *d = new_detect();
-    struct tsn_buf nothing = TSN_BUF_INIT;
-    struct tsn_error error = { 0 };
-    int64_t from, next;
-
-    tsn_map_foreach(&topic->last, e) {
-        const struct tsn_buf *value = e->value;
-
-        if (tsn_detect_restore(d, tsn_map_entry_key(e), e->key_len, value->data, value->len, &error))
-            fail_msg("restore: %s", error.message);
-    }
-    if (tsn_detect_restore_done(d, &from, &next, &error))
-        fail_msg("restore: %s", error.message);
-    *read = 0;
-    for (size_t i = 0; i < log->records.len && log->records.items[i].offset < next; i++) {
-        if (log->records.items[i].offset < from)
-            continue;
-        apply_one(d, &log->records.items[i], &nothing);
-        (*read)++;
-    }
-    assert_int_equal(nothing.len, 0);
-    return d;
 }
 
 static void check_matches(const struct tsn_detect *d)
@@ -366,7 +322,7 @@ static void takeover_everywhere(uint64_t seed, struct totals *totals)
         struct tsn_buf got = TSN_BUF_INIT;
 
         if (!chain)
-            chain = i ? take_over(&topic, &m.log, &read) : new_detect();
+            chain = i ? take_over(new_detect(), &topic, &m.log, &read) : new_detect();
         apply_one(chain, &m.log.records.items[i], &got);
         same_text(seed, i - 1, i, &want[i], &got);
         check_matches(chain);
@@ -374,7 +330,7 @@ static void takeover_everywhere(uint64_t seed, struct totals *totals)
         if (below(3) == 0) /* a transaction may hold several batches */
             continue;
         commit(chain, m.log.records.items[i].offset + 1, &topic);
-        d = take_over(&topic, &m.log, &read);
+        d = take_over(new_detect(), &topic, &m.log, &read);
         totals->read += read;
         totals->before += i + 1;
         for (size_t k = i + 1; k < m.log.records.len && k <= i + AFTER; k++) {
@@ -432,9 +388,8 @@ static void test_same_as_reference(void **state)
 {
     TSN_UNUSED(state);
     for (uint64_t n = 0; n < seeds(12); n++) {
-        struct tsn_detect_options options = { .partition_count = 1, .counter_ttl_ms = TTL_MS,
-                                           .lookback_ms = LOOKBACK_MS };
-        struct tsn_detect *d = tsn_detect_new(&options);
+        struct tsn_detect_options options = { .partition_count = 1, .lookback_ms = LOOKBACK_MS };
+        struct tsn_detect *d;
         struct tsn_rule_set *set = world_rules(rule_sets[n % TSN_ARRAY_LEN(rule_sets)]);
         struct tsn_detect_output out = { 0 };
         struct tsn_buf lines = TSN_BUF_INIT;
@@ -442,8 +397,10 @@ static void test_same_as_reference(void **state)
         struct reference ref;
         struct maker m;
 
-        rng_state = seed_of(n);
-        reference_init(&ref, TTL_MS);
+        rng_state = current_seed = seed_of(n);
+        options.counter_ttl_ms = ttl_ms();
+        d = tsn_detect_new(&options);
+        reference_init(&ref, options.counter_ttl_ms);
         ref.lookback_ms = LOOKBACK_MS;
         make_log(&m, &ref, 200);
         tsn_detect_add_rule_set(d, 0, set);

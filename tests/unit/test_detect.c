@@ -1,7 +1,7 @@
 /*
  * Goal: DETECT gives what the sequential reference gives, step by step, and decides about time as
  * DESIGN §3 says. Method: batches by hand (tests/detect_world.h), transitions as lines of text,
- * compared with the rule evaluator over a memory store, or with what the text says.
+ * compared with the rule evaluator over a memory store, or with what the text says. Lives of counters: test_detect_counters.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,103 +10,9 @@
 
 #include <cmocka.h>
 
-#include "../detect_world.h"
-
-#define S INT64_C(1000)
-
-/* One input topic "m" of one partition, one writer, unless a test says more. */
-struct world {
-    struct tsn_detect *d;
-    struct tsn_detect_output out;
-    struct log log;
-    struct log_writer w;
-    struct tsn_rule_set *set; /* set 0; owned by d */
-    struct reference ref;
-    struct tsn_buf lines, reasons;
-};
-
-static void world_start(struct world *w, const char *rules, int64_t ttl_ms)
-{
-    struct tsn_detect_options options = { .partition_count = 1, .warmup = true, .counter_ttl_ms = ttl_ms };
-
-    memset(w, 0, sizeof *w);
-    w->d = tsn_detect_new(&options);
-    w->set = world_rules(rules);
-    tsn_detect_add_rule_set(w->d, 0, w->set);
-    writer_init(&w->w, 0, 1);
-    w->log.wall_ms = T0;
-    reference_init(&w->ref, ttl_ms);
-}
-
-static void world_stop(struct world *w)
-{
-    tsn_detect_free(&w->d);
-    tsn_detect_output_release(&w->out);
-    log_release(&w->log);
-    writer_release(&w->w);
-    reference_release(&w->ref);
-    tsn_buf_release(&w->lines);
-    tsn_buf_release(&w->reasons);
-}
-
-static void take_out(struct world *w)
-{
-    put_transitions(&w->lines, &w->out);
-    for (size_t i = 0; i < w->out.transitions.len; i++)
-        tsn_buf_printf(&w->reasons, "%s%s\n", tsn_end_reason_name(w->out.transitions.items[i].end_reason),
-                       w->out.transitions.items[i].warming ? " warming" : "");
-    tsn_detect_output_reset(&w->out);
-}
-
-static void send(struct world *w)
-{
-    size_t at = log_send(&w->log, &w->w);
-
-    apply_record(w->d, &w->log.records.items[at], &w->out);
-    take_out(w);
-    w->log.wall_ms += 300;
-}
-
-/* A batch that moves topic m to the time. */
-static void tick(struct world *w, int64_t ms)
-{
-    if (w->log.records.len == 0)
-        put_decl(&w->w, "m", 1, NULL);
-    put_input(&w->w, "m", 0, ms, false, TSN_TIME_NONE);
-    send(w);
-}
-
-static void gauge(struct world *w, const char *series, int64_t ms, double value)
-{
-    put_point(&w->log, &w->w, series, ms, value);
-    ref_point(&w->ref, series, ms, value);
-}
-
-static void count(struct world *w, const char *series, int64_t ms, double value)
-{
-    put_delta(&w->log, &w->w, series, ms, value);
-    ref_delta(&w->ref, series, ms, value);
-}
-
-static void same_as_reference(struct world *w, int64_t first_ms, int64_t last_ms)
-{
-    reference_run(&w->ref, w->set, first_ms, last_ms);
-    assert_string_equal(tsn_buf_str(&w->lines), tsn_buf_str(&w->ref.lines));
-    assert_true(w->lines.len > 0);
-}
-
-static struct tsn_detect_stats stats(const struct world *w)
-{
-    struct tsn_detect_stats s;
-
-    tsn_detect_get_stats(w->d, &s);
-    return s;
-}
+#include "detect_one_input.h"
 
 /* ---- against the reference ---------------------------------------------------------------- */
-
-#define GROUP "groups: [{name: g, interval: 15s, rules: ["
-#define END "]}]"
 
 static void test_for_and_keep_firing(void **state)
 {
@@ -173,44 +79,6 @@ static void test_batch_cuts(void **state)
     assert_string_equal(tsn_buf_str(&w.lines), tsn_buf_str(&x.lines));
     world_stop(&w);
     world_stop(&x);
-}
-
-/* ---- counters ----------------------------------------------------------------------------- */
-
-static void test_first_burst_fires(void **state)
-{
-    struct world w;
-
-    TSN_UNUSED(state);
-    world_start(&w, GROUP "{alert: Burst, expr: 'increase(err[1m]) > 2'}" END, 0);
-    tick(&w, T0);
-    count(&w, "err{service=\"a\"}", T0 + 20 * S, 3);
-    count(&w, "err{service=\"a\"}", T0 + 20 * S + 400, 4);
-    tick(&w, T0 + 31 * S);
-    assert_string_equal(tsn_buf_str(&w.lines), "+30 Burst inactive>firing {alertname=\"Burst\", service=\"a\"} 10.5 since +30\n");
-    tick(&w, T0 + 300 * S);
-    same_as_reference(&w, T0, T0 + 300 * S);
-    world_stop(&w);
-}
-
-static void test_counter_ttl(void **state)
-{
-    struct world w;
-
-    TSN_UNUSED(state);
-    world_start(&w, GROUP "{alert: Seen, expr: 'err >= 0'}" END, 100 * S);
-    tick(&w, T0);
-    count(&w, "err{service=\"a\"}", T0 + 10 * S, 1);
-    for (int64_t t = 15; t <= 300; t += 15) {
-        if (t == 225)
-            count(&w, "err{service=\"a\"}", T0 + 225 * S, 5);
-        tick(&w, T0 + t * S);
-    }
-    /* last pane ends at 11; 100 s later the marker: gone at 120; born again in pane 225 */
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+120 Seen firing>resolved"));
-    assert_non_null(strstr(tsn_buf_str(&w.lines), "+240 Seen inactive>firing {alertname=\"Seen\", service=\"a\"} 5"));
-    same_as_reference(&w, T0, T0 + 300 * S);
-    world_stop(&w);
 }
 
 /* ---- time --------------------------------------------------------------------------------- */
@@ -551,8 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_for_and_keep_firing), cmocka_unit_test(test_recording_rules),
-        cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_first_burst_fires),
-        cmocka_unit_test(test_counter_ttl),         cmocka_unit_test(test_absent_in_silence),
+        cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_absent_in_silence),
         cmocka_unit_test(test_absent_of_what_never_was), cmocka_unit_test(test_leap),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
         cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),

@@ -91,6 +91,11 @@ static void drop_some(struct panes *p, struct model *m)
         assert_true(pane.pane_ms + TSN_PANE_MS <= until_ms);
     }
     assert_true(count == m->len || m->items[count].pane_ms + TSN_PANE_MS > until_ms);
+    if (roll(3) == 0) {
+        tsn_panes_cut(p, at);
+        m->len = count;
+        return;
+    }
     tsn_panes_drop(p, at);
     memmove(m->items, m->items + count, (m->len - count) * sizeof m->items[0]);
     m->len -= count;

@@ -80,9 +80,9 @@ static void test_part_of_the_log(void **state)
     tsn_replay_finish(whole, &all);
     assert_int_equal(all.transition_count, 8); /* three rises, two falls; each rise is pending first */
     part = open_replay(1200, 1800, NULL, 0);
-    /* the longer of window (1 m) and lookback (5 m), + 30 s for */
-    assert_int_equal(tsn_replay_lead_ms(part), 330 * S);
-    first = (1200 - 330) / 15;
+    /* the longer of window (1 m) and lookback (5 m), 16 s in which a counter may be said again, 30 s for */
+    assert_int_equal(tsn_replay_lead_ms(part), 346 * S);
+    first = (1200 - 346) / 15;
     feed(part, &log, first);
     tsn_replay_finish(part, &some);
     for (size_t i = 0; i < all.transition_count; i++)
@@ -100,6 +100,49 @@ static void test_part_of_the_log(void **state)
     tsn_replay_free(&part);
     tsn_buf_release(&want);
     tsn_buf_release(&got);
+    log_release(&log);
+}
+
+/* A counter that had counted long before the stretch that is read: its burst there is an increase, as it was live. */
+static void test_burst_after_silence(void **state)
+{
+    static const char burst[] = "groups: [{name: g, interval: 15s, rules: [{alert: Burst, expr: '(increase(err[1m]) > bool 3) > 0'}]}]";
+    struct tsn_buf text[2] = { TSN_BUF_INIT, TSN_BUF_INIT };
+    struct log_writer w;
+    struct log log;
+
+    TSN_UNUSED(state);
+    memset(&log, 0, sizeof log);
+    log.wall_ms = T0;
+    writer_init(&w, 0, 1);
+    for (int64_t t = 0; t <= 2400; t += 15) {
+        if (t % 60 == 0)
+            put_decl(&w, "m", 1, NULL);
+        if (t == 300 || t == 1500)
+            put_delta(&log, &w, "err{service=\"hook-receiver\"}", T0 + t * S, 9);
+        put_input(&w, "m", 0, T0 + t * S, false, TSN_TIME_NONE);
+        (void)log_send(&log, &w);
+        log.wall_ms += 15000;
+    }
+    writer_release(&w);
+    for (int i = 0; i < 2; i++) {
+        struct tsn_replay_options options = { .detect = { .partition_count = 1 }, .from_ms = T0 + 1200 * S,
+                                              .to_ms = T0 + 1800 * S, .forced_set = -1 };
+        struct tsn_replay *r = tsn_replay_new(&options);
+        struct tsn_replay_result result;
+
+        tsn_replay_add_rule_set(r, 0, 0, world_rules(burst));
+        feed(r, &log, i ? (1200 - 316) / 15 : 0);
+        tsn_replay_finish(r, &result);
+        assert_false(result.report.lead_short);
+        lines_of(&text[i], result.transitions, result.transition_count);
+        tsn_replay_result_release(&result);
+        tsn_replay_free(&r);
+    }
+    assert_non_null(strstr(tsn_buf_str(&text[0]), "+1515 Burst inactive>firing"));
+    assert_string_equal(tsn_buf_str(&text[1]), tsn_buf_str(&text[0]));
+    tsn_buf_release(&text[0]);
+    tsn_buf_release(&text[1]);
     log_release(&log);
 }
 
@@ -259,7 +302,7 @@ static void test_merged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_part_of_the_log), cmocka_unit_test(test_open_and_short),
+        cmocka_unit_test(test_burst_after_silence), cmocka_unit_test(test_part_of_the_log), cmocka_unit_test(test_open_and_short),
         cmocka_unit_test(test_incidents),       cmocka_unit_test(test_what_if),
         cmocka_unit_test(test_limit_and_damage), cmocka_unit_test(test_merged),
     };
