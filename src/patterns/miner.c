@@ -87,6 +87,16 @@ void tsn_table_release(struct table *t)
 
 /* ---- tokens ------------------------------------------------------------------------------- */
 
+/* Punctuation behind a word is no part of it, as for the scanner: "package curl." and "package <*>." differ in a word. */
+static size_t word_end(const char *text, size_t start, size_t end)
+{
+    size_t e = end;
+
+    while (e > start && (tsn_chars[(uint8_t)text[e - 1]] & TSN_C_JOIN) && text[e - 1] != '_' && text[e - 1] != '$')
+        e--;
+    return e > start ? e : end;
+}
+
 static size_t tokenise(const char *text, size_t len, struct token *out)
 {
     size_t n = 0, i = 0;
@@ -104,6 +114,7 @@ static size_t tokenise(const char *text, size_t len, struct token *out)
 
             while (e < len && (tsn_chars[(uint8_t)text[e]] & TSN_C_WORD) && text[e] != '<')
                 t->flags |= tsn_chars[(uint8_t)text[e++]];
+            e = word_end(text, i, e);
             t->kind = t->flags & (TSN_C_ALPHA | TSN_C_DIGIT) ? TOKEN_WORD : TOKEN_OTHER;
             t->len = (uint32_t)(e - i);
         } else {

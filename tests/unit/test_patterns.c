@@ -364,6 +364,29 @@ static void test_plain(void **state)
     assert_true(f.ts_ms == TSN_TIME_NONE);
 }
 
+/* What stands behind a word does not keep its template apart from that of a value. */
+static void test_word_ends(void **state)
+{
+    static const char *const packages[] = { "curl", "perl", "media-types", "python3", "libgdbm6", "gcc-12-base", "tzdata", "libisl23.1", "bash", "sed" };
+    struct tsn_miner *miner = tsn_miner_new(NULL);
+    struct tsn_buf buf = TSN_BUF_INIT;
+    uint32_t scope = tsn_miner_scope(miner, "", "");
+
+    (void)state;
+    for (size_t i = 0; i < TSN_ARRAY_LEN(packages); i++) {
+        char line[80];
+        struct tsn_signature sig;
+
+        snprintf(line, sizeof line, "selecting package %s.", packages[i]);
+        sig = tsn_pattern_signature(NULL, line, strlen(line), &buf);
+        tsn_miner_add(miner, scope, sig.hash, sig.text, sig.len, false, 1, 1);
+        tsn_miner_merged_clear(miner);
+    }
+    assert_int_equal(tsn_miner_stats(miner).templates, 1);
+    tsn_miner_free(&miner);
+    tsn_buf_release(&buf);
+}
+
 static void test_pins(void **state)
 {
     struct tsn_pattern_config *config = tsn_pattern_config_new();
@@ -517,7 +540,7 @@ int main(void)
         cmocka_unit_test(test_headers),          cmocka_unit_test(test_extract),
         cmocka_unit_test(test_secrets),          cmocka_unit_test(test_join),
         cmocka_unit_test(test_trace),         cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_pins),          cmocka_unit_test(test_word_ends),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
