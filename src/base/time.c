@@ -122,6 +122,12 @@ static bool take_offset(const char *text, size_t len, size_t *at, int64_t *offse
     return true;
 }
 
+/* Years 0000 to 9999, in UTC. */
+#define FIRST_MS INT64_C(-62167219200000)
+#define LAST_MS INT64_C(253402300799999)
+
+static bool is_leap(int year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
+
 bool tsn_parse_rfc3339(const char *text, size_t len, int64_t *ms)
 {
     static const int month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
@@ -138,11 +144,11 @@ bool tsn_parse_rfc3339(const char *text, size_t len, int64_t *ms)
         !take_offset(text, len, &at, &offset_ms) || at != len)
         return false;
     if (month < 1 || month > 12 || day < 1 || day > month_days[month - 1] || hour > 23 ||
-        minute > 59 || second > 60)
+        minute > 59 || second > 60 || (month == 2 && day == 29 && !is_leap(year)))
         return false;
     *ms = days_from_civil(year, month, day) * INT64_C(86400000) +
           ((hour * 60 + minute) * INT64_C(60) + second) * 1000 + fraction - offset_ms;
-    return true;
+    return *ms >= FIRST_MS && *ms <= LAST_MS; /* an offset may lead out of the years that have four digits */
 }
 
 static const struct {

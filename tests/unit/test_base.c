@@ -94,6 +94,10 @@ static void durations_and_times_read_back(void **state)
     tsn_format_rfc3339(stamp, ms);
     assert_string_equal(stamp, "2026-11-24T08:00:00.123Z");
     assert_false(tsn_parse_rfc3339("2026-13-24T09:00:00Z", 20, &ms));
+    assert_true(tsn_parse_rfc3339("2024-02-29T00:00:00Z", 20, &ms) && tsn_parse_rfc3339("0000-01-01T00:00:00Z", 20, &ms));
+    assert_false(tsn_parse_rfc3339("2023-02-29T00:00:00Z", 20, &ms));
+    assert_false(tsn_parse_rfc3339("0000-01-01T00:00:00+05:30", 25, &ms)); /* the year before 0 has no four digits */
+    assert_false(tsn_parse_rfc3339("9999-12-31T23:59:59-00:01", 25, &ms));
     tsn_format_rfc3339(stamp, -1);
     assert_string_equal(stamp, "1969-12-31T23:59:59.999Z");
 }
