@@ -46,7 +46,7 @@ for f in docker/rules/*.yaml; do
     check "promtool check rules $f" "$promtool" check rules "$f"
     check "tocsin check rules $f" "$tocsin" check rules "$f"
 done
-for f in docker/rules/tests/*.yaml "$work/seed_test.yaml"; do
+for f in docker/rules/tests/*.yaml "$work/seed_test.yaml" tests/golden/rules/life-test.yaml; do
     check "promtool test rules $f" "$promtool" test rules "$f"
     check "tocsin test rules $f" "$tocsin" test rules "$f"
 done

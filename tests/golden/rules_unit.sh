@@ -15,7 +15,7 @@ check() {
         printf '%s:\n%s\n' "$*" "$out"
     fi
 }
-for f in docker/rules/tests/*.yaml tests/golden/rules/seed_test.yaml; do check "$tocsin" test rules "$f"; done
+for f in docker/rules/tests/*.yaml tests/golden/rules/seed_test.yaml tests/golden/rules/life-test.yaml; do check "$tocsin" test rules "$f"; done
 for f in docker/rules/*.yaml tests/golden/rules/seed-rules.yaml; do check "$tocsin" check rules "$f"; done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
