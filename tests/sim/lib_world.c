@@ -160,9 +160,9 @@ static void turn(struct sim_world *s)
         sim_redis_act(s);
     else if (what < 987 && sim_trouble(s, SIM_F_CRASH, 1))
         worker_dies(s, (int)sim_below(&s->random, s->worker_count));
-    else if (what < 993 && sim_trouble(s, SIM_F_CRASH, 1))
+    else if (what < 993 && sim_trouble(s, SIM_F_CRASH, 4)) /* a takeover is what costs most here */
         sim_owner_start(s, (int32_t)sim_below(&s->random, SIM_PARTITIONS));
-    else if (sim_trouble(s, SIM_F_REBALANCE, 1))
+    else if (what >= 993 && sim_trouble(s, SIM_F_REBALANCE, 1))
         sim_rebalance(s);
 }
 
