@@ -34,6 +34,9 @@ struct sim_checks {
 
 /* Alerts of one partition of `samples` (-1: of all, of which none went over) against the sequential reference. */
 void sim_check_reference(struct sim_world *s, struct sim_checks *c, int32_t partition);
+/* Of alerts as lines: those with a step in [from_s, to_s], sorted, for units step at their own pace; where two such texts part. */
+void sim_settle(struct tsn_buf *text, int64_t from_s, int64_t to_s);
+void sim_first_difference(struct sim_world *s, int32_t partition, const char *got, const char *want);
 /* The labels that a series' text stands for; borrowed. */
 struct tsn_labels *sim_labels(struct sim_checks *c, const char *series);
 

@@ -328,6 +328,45 @@ static void check_counts(struct sim_world *s, const struct reference *ref)
     tsn_map_release(&s->names);
 }
 
+/* ---- alerts as lines ------------------------------------------------------------------------ */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Lines with a step in [from_s, to_s], sorted: units step at their own pace. */
+void sim_settle(struct tsn_buf *text, int64_t from_s, int64_t to_s)
+{
+    TSN_VEC(char *) lines = { 0 };
+    struct tsn_buf sorted = TSN_BUF_INIT;
+    char *all = tsn_buf_take(text, NULL), *rest = all, *line;
+
+    while (rest && (line = strsep(&rest, "\n")) != NULL) {
+        int64_t step_s = *line ? strtoll(line, NULL, 10) : INT64_MIN;
+
+        if (step_s >= from_s && step_s <= to_s)
+            tsn_vec_push(&lines, line);
+    }
+    if (lines.len)
+        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
+    for (size_t i = 0; i < lines.len; i++)
+        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
+    tsn_vec_release(&lines);
+    tsn_free(all);
+    *text = sorted;
+}
+
+void sim_first_difference(struct sim_world *s, int32_t partition, const char *got, const char *want)
+{
+    const char *line = got;
+
+    for (; *got && *got == *want; got++, want++)
+        line = *got == '\n' ? got + 1 : line;
+    want -= got - line;
+    sim_fail(s, "reference: samples/%d: alerts go on \"%.150s\", reference \"%.150s\"", partition, line, want);
+}
+
 /* ---- all of it ----------------------------------------------------------------------------- */
 
 struct sim_checks *sim_checks_new(struct sim_sink *sink)

@@ -546,43 +546,6 @@ static void close_run(struct run *r)
 
 /* ---- the comparison ------------------------------------------------------------------------- */
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Lines with a step in [from_s, to_s], sorted: units step at their own pace. */
-static void settle(struct tsn_buf *text, int64_t from_s, int64_t to_s)
-{
-    TSN_VEC(char *) lines = { 0 };
-    struct tsn_buf sorted = TSN_BUF_INIT;
-    char *all = tsn_buf_take(text, NULL), *rest = all, *line;
-
-    while (rest && (line = strsep(&rest, "\n")) != NULL) {
-        int64_t step_s = *line ? strtoll(line, NULL, 10) : INT64_MIN;
-
-        if (step_s >= from_s && step_s <= to_s)
-            tsn_vec_push(&lines, line);
-    }
-    if (lines.len)
-        qsort(lines.items, lines.len, sizeof *lines.items, by_text);
-    for (size_t i = 0; i < lines.len; i++)
-        tsn_buf_printf(&sorted, "%s\n", lines.items[i]);
-    tsn_vec_release(&lines);
-    tsn_free(all);
-    *text = sorted;
-}
-
-static void first_difference(struct sim_world *s, int32_t partition, const char *got, const char *want)
-{
-    const char *line = got;
-
-    for (; *got && *got == *want; got++, want++)
-        line = *got == '\n' ? got + 1 : line;
-    want -= got - line;
-    sim_fail(s, "reference: samples/%d: alerts go on \"%.150s\", reference \"%.150s\"", partition, line, want);
-}
-
 static void live_lines(struct sim_world *s, int32_t partition, struct tsn_buf *lines)
 {
     for (size_t i = 0; i < s->cluster.alerts.len; i++) {
@@ -618,10 +581,10 @@ void sim_check_reference(struct sim_world *s, struct sim_checks *c, int32_t part
         step_to(&r, r.least_ms == TSN_TIME_NONE ? SIM_START_MS : r.least_ms + 1000, s->limit_ms);
     }
     live_lines(s, partition, &live);
-    settle(&live, SETTLE_MS / 1000, to_s);
-    settle(&r.lines, SETTLE_MS / 1000, to_s);
+    sim_settle(&live, SETTLE_MS / 1000, to_s);
+    sim_settle(&r.lines, SETTLE_MS / 1000, to_s);
     if (strcmp(tsn_buf_str(&live), tsn_buf_str(&r.lines)) != 0)
-        first_difference(s, partition, tsn_buf_str(&live), tsn_buf_str(&r.lines));
+        sim_first_difference(s, partition, tsn_buf_str(&live), tsn_buf_str(&r.lines));
     if (partition < 0 && !live.len)
         sim_fail(s, "nothing fired: the seed proves nothing");
     tsn_buf_release(&live);
