@@ -34,7 +34,7 @@
 
 #include "sim_actors.h"
 
-enum { BROKEN_SEEDS = 60, LENGTH_S = 600, MINUTE_MS = 60000, LAST_TROUBLE = 8192 };
+enum { BROKEN_SEEDS = 120, LENGTH_S = 600, MINUTE_MS = 60000, LAST_TROUBLE = 8192 };
 
 /* True if every comparison held; else *failure (of 400 bytes) says which did not. Adds what happened to *totals. */
 static bool one_run(const struct sim_plan *plan, enum sim_broken broken, struct sim_totals *totals, char *failure)
