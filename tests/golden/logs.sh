@@ -77,5 +77,28 @@ check "says which" 1 "$(grep -c missing err)"
 check "usage" 2 "$("$t" logs mine --format xml names >/dev/null 2>&1; echo $?)"
 check "closed output" 1 "$("$t" logs mine names >/dev/full 2>/dev/null; echo $?)"
 
+# Progress on a terminal, of an input that takes its time; none where errors go to a file.
+cat >terminal.py <<'PY'
+import os, pty, subprocess, sys, time
+master, slave = pty.openpty()
+child = subprocess.Popen([sys.argv[1], "logs", "mine", "--summary", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=slave)
+os.close(slave)
+for pause in (1.3, 0):
+    child.stdin.write(b"tick tock\n" * 60000)
+    child.stdin.flush()
+    time.sleep(pause)
+child.stdin.close()
+child.wait()
+seen = b""
+try:
+    while True:
+        seen += os.read(master, 4096)
+except OSError:
+    pass
+print(b" lines, 1 templates" in seen, seen.endswith(b"\x1b[K"))
+PY
+check "progress on a terminal, wiped at the end" "True True" "$(python3 terminal.py "$t")"
+check "and none elsewhere" 0 "$("$t" logs mine --summary blocks 2>&1 >/dev/null | wc -c)"
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -259,6 +259,39 @@ static void test_time(void **state)
     close_world(&w);
 }
 
+/* 1 MB without a blank, NULs, what is no UTF-8: each is one line, its text and sample bounded, also as a trace without end. */
+static void test_hostile(void **state)
+{
+    static const char *const units[] = { "x", "\xff", "\tat a.b(c)\n", "7," };
+    struct tsn_buf text = TSN_BUF_INIT;
+    struct world w;
+
+    (void)state;
+    open_text(&w, ", format: text", NULL);
+    for (size_t u = 0; u <= TSN_ARRAY_LEN(units); u++) {
+        tsn_buf_reset(&text);
+        tsn_buf_puts(&text, "ERROR ");
+        while (text.len < 1000000)
+            if (u < TSN_ARRAY_LEN(units))
+                tsn_buf_puts(&text, units[u]);
+            else
+                tsn_buf_putc(&text, '\0');
+        feed_bytes(&w, 0, 0, T0, text.data, text.len);
+    }
+    for (int i = 0; i < 400; i++)
+        line(&w, java[2]); /* more bytes than are held */
+    end(&w);
+    assert_int_equal(w.closed->dead_count, 0);
+    for (int p = 0; p < PLACES; p++)
+        for (size_t i = 0; i < w.batches[p].signature_count; i++) {
+            assert_true(strlen(w.batches[p].signatures[i].text) <= 3 * TSN_PATTERN_SCAN_MAX);
+            assert_true(strlen(w.batches[p].signatures[i].sample) <= 1024);
+        }
+    assert_true(messages(&w, "level=\"ERROR\"") == 5);
+    tsn_buf_release(&text);
+    close_world(&w);
+}
+
 static void test_configured(void **state)
 {
     struct world w;
@@ -311,7 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),    cmocka_unit_test(test_defaults),  cmocka_unit_test(test_what_is_text),
         cmocka_unit_test(test_traces),     cmocka_unit_test(test_restart),   cmocka_unit_test(test_producers),
-        cmocka_unit_test(test_time),       cmocka_unit_test(test_configured), cmocka_unit_test(test_wrong_configuration),
+        cmocka_unit_test(test_time),       cmocka_unit_test(test_hostile),       cmocka_unit_test(test_configured), cmocka_unit_test(test_wrong_configuration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
