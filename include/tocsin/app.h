@@ -46,7 +46,9 @@ void tsn_app_poll(struct tsn_app *app);
 bool tsn_app_finished(const struct tsn_app *app);
 /* A stage that cannot go on (two workers on one slot, a format of a newer version): its word; NULL while all is well. */
 const char *tsn_app_failure(struct tsn_app *app);
-void tsn_app_stop(struct tsn_app *app);
+/* Ordered stop, 10 s at most. False: a stage hangs in a call to the broker; it still uses app and configuration, so the process should end now (what it had
+ * open is undone as after a crash). tsn_app_free then frees nothing. */
+bool tsn_app_stop(struct tsn_app *app);
 void tsn_app_free(struct tsn_app **app);
 
 /* ---- what it does, for /metrics, status and the summary ------------------------------------ */

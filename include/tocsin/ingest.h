@@ -82,6 +82,11 @@ void tsn_ingest_idle(struct tsn_ingest *ingest, size_t input, int32_t partition,
 void tsn_ingest_blocked(struct tsn_ingest *ingest, size_t input, int32_t partition);
 /* A watermark of a partition that another worker of the group has: it counts among the greatest known. TSN_TIME_NONE changes nothing. */
 void tsn_ingest_know(struct tsn_ingest *ingest, int64_t watermark_ms);
+/* How many partitions an input has, also one of which this worker has none: it is declared in `samples` with the others. */
+void tsn_ingest_know_count(struct tsn_ingest *ingest, size_t input, int32_t partition_count);
+/* Topics that were inputs of the group and are read by nobody any more: declared with no partitions, so that they hold no time. The whole list; copied.
+ * False if it is as it was. */
+bool tsn_ingest_gone(struct tsn_ingest *ingest, char *const *topics, size_t count);
 /* Whether two inputs (indices in config->inputs) bring series to one unit of a known rule set, so that DETECT has to hold what one
  * brings ahead of the other: for alignment. An input is tied to itself. */
 bool tsn_ingest_tied(struct tsn_ingest *ingest, size_t a, size_t b);

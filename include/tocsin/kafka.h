@@ -7,7 +7,7 @@
  *
  * Errors: UNREACHABLE and TIMEOUT are retriable; CONFLICT from a commit means "aborted: the same may be sent
  * again"; FENCED means the transactional id has a newer owner or the broker timed the transaction out: the
- * producer is then of no more use. Threads: a consumer and a reader belong to one thread; a producer to
+ * producer is then of no more use, as after any error with `fatal` set: free it and make a new one. Threads: a consumer and a reader belong to one thread; a producer to
  * one thread at a time; tsn_producer_offsets may name a consumer that another thread polls.
  */
 #ifndef TOCSIN_KAFKA_H
@@ -55,8 +55,11 @@ void tsn_kafka_partitions_release(struct tsn_kafka_partitions *list);
 /* ---- giving up ---------------------------------------------------------------------------- */
 
 /* For an ordered stop without a broker: once *flag is true, every call here that the calling thread makes, and that waits for the
- * broker, gives up within about a second. NULL: none. Borrowed for the thread's life. */
+ * broker, gives up within about a second; commit and offsets within two, so that a slow broker still gets them. A reader gives nothing more.
+ * NULL: none. Borrowed for the thread's life. */
 void tsn_kafka_give_up_on(const atomic_bool *flag);
+/* Whether the calling thread was told so: for loops around these calls. */
+bool tsn_kafka_given_up(void);
 
 /* ---- cluster ------------------------------------------------------------------------------ */
 
@@ -95,10 +98,21 @@ int64_t tsn_consumer_high(struct tsn_consumer *c, int32_t topic, int32_t partiti
 int64_t tsn_consumer_query_end(struct tsn_consumer *c, int32_t topic, int32_t partition, int timeout_ms);
 /* Partitions of one of its topics, by asking the broker; -1 on error. */
 int32_t tsn_consumer_partition_count(struct tsn_consumer *c, int32_t topic, int timeout_ms);
+/* The same as it was last told, without asking; -1: never told. tsn_consumer_committed asks anew every second. */
+int32_t tsn_consumer_known_count(const struct tsn_consumer *c, int32_t topic);
 /* Committed offsets and metadata of the whole group for every partition of its topics, over a read_uncommitted
  * handle, so that open transactions do not stall it. */
 enum tsn_err tsn_consumer_committed(struct tsn_consumer *c, int timeout_ms, struct tsn_kafka_partitions *out, struct tsn_error *error);
-/* Leaves the group (revoke is called) and frees. Bounded by the session timeout. */
+struct tsn_names {
+    char **items;
+    size_t len, cap;
+};
+void tsn_names_release(struct tsn_names *names);
+/* Topics of which the group has committed offsets, that are none of this consumer's, and that no member reads. The group must be stable (CONFLICT). Needs
+ * the right to describe the group. *names is empty on error; the caller releases it. */
+enum tsn_err tsn_consumer_gone(struct tsn_consumer *c, int timeout_ms, struct tsn_names *names, struct tsn_error *error);
+/* Closes and frees; revoke is not called any more. A member with an instance id keeps its place for the session timeout. Waits some seconds at
+ * most (a second while giving up): a client that does not end by then is left behind, with a warning. So do the other …_free here. */
 void tsn_consumer_free(struct tsn_consumer **consumer);
 
 /* ---- producer ----------------------------------------------------------------------------- */

@@ -149,7 +149,9 @@ struct tsn_batch_input {
 };
 
 /* One input topic as configured: what it is and what it can carry, so that DETECT knows which
- * inputs feed a unit. Written by whoever owns partition 0 of it, at start and on change. */
+ * inputs feed a unit. Every worker writes all that are configured, in its first batch and once a wall-clock minute. What a batch that holds partition 0
+ * of the topic says counts; what others say only where nothing was said before. partition_count 0: it is an input no more, forget its
+ * partitions. */
 struct tsn_input_decl {
     char *topic; /* owned */
     int32_t partition_count;

@@ -54,7 +54,8 @@ struct tsn_respond_stage;
 struct stage {
     struct tsn_app *app;
     pthread_t thread;
-    bool started;
+    bool started, left; /* left: it did not end in time, and still uses all of this */
+    int64_t asked_ns;  /* when it was asked to stop */
     atomic_bool stop;  /* leave now, in order */
     atomic_bool drain; /* until_end: the stage before is through; take the ends now */
     atomic_bool done;

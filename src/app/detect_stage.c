@@ -45,7 +45,7 @@ struct session {
     TSN_VEC(struct owned *) owned;
     struct tsn_detect_output out;
     struct tsn_buf bytes;
-    bool ended, closing, caught_up, dirty;
+    bool ended, caught_up, dirty;
     struct tsn_error why;
     int64_t committed_ns, rules_ns, stats_ns, watermark_ms;
     struct detect_sight *sight; /* the stage's */
@@ -177,7 +177,7 @@ static void commit(struct session *s)
     s->committed_ns = tsn_mono_now().ns;
     s->dirty = false;
     if (err) {
-        if (err != TSN_ERR_FENCED && !error.fatal && !atomic_load(&s->stage->stop))
+        if (err != TSN_ERR_FENCED && !error.fatal)
             (void)tsn_producer_abort(s->producer, &ignored);
         end_session(s, &error);
         return;
@@ -226,8 +226,8 @@ static void on_revoke(void *arg, const struct tsn_kafka_partitions *list, bool l
     struct session *s = arg;
     struct tsn_error error = { 0 };
 
-    if (lost && !s->closing) {
-        tsn_error_set(&error, TSN_ERR_FENCED, "partitions were lost: this worker was away longer than the session timeout");
+    if (lost) {
+        tsn_error_set(&error, TSN_ERR_TIMEOUT, "partitions were lost: this worker was away longer than the session timeout");
         end_session(s, &error);
     }
     commit(s);
@@ -534,7 +534,7 @@ static void housekeeping(struct session *s)
     struct tsn_error error = { 0 };
 
     drop_owned(s, false);
-    for (size_t i = 0; i < s->owned.len && !s->ended; i++)
+    for (size_t i = 0; i < s->owned.len && !s->ended && !atomic_load(&s->stage->stop); i++)
         if (!s->owned.items[i]->ready && take_over(s, s->owned.items[i], &error))
             end_session(s, &error);
     if (older_than(s->rules_ns, RULES_MS)) {
@@ -584,7 +584,7 @@ static void run_session(struct session *s)
 
         if (count < 0)
             end_session(s, &error);
-        for (int i = 0; i < count && !s->ended; i++)
+        for (int i = 0; i < count && !s->ended && !atomic_load(&s->stage->stop); i++)
             take_message(s, &messages[i]);
         step_us += (tsn_mono_now().ns - began_ns) / 1000;
         housekeeping(s);
@@ -641,9 +641,6 @@ static bool one_session(struct stage *stage, struct fence_guard *guard, struct d
         run_session(s);
     error = s->why;
     through = s->caught_up || atomic_load(&stage->stop);
-    s->closing = true;
-    if (s->ended)
-        s->dirty = false;
     tsn_consumer_free(&s->consumer);
     tsn_producer_free(&s->producer);
     drop_owned(s, true);

@@ -3,40 +3,95 @@
  *
  * DETECT holds what one input brings ahead of another that feeds the same unit; this bounds it. Compared are the partitions of all inputs that
  * a rule set ties (tsn_ingest_tied), over the whole group: this worker's as they stand, others' as their committed metadata says. Idle ones
- * do not count: they do not hold time. An active one that has no watermark yet is slower than all: no time to compare with, so the
- * others go on by bytes alone, as it may hold time for as long as it likes (an open transaction).
+ * do not count: they do not hold time. An active one that has no watermark yet is slower than all, and gives no time to compare with. While it is new
+ * (NEW_MS) the others go no further than time.align from where they began; after that by bytes alone, as it may hold time for as long as it
+ * likes (an open transaction).
  *
- * Limits: others' watermarks are a second old; bytes are those of the values read, not of the batches they became.
+ * Each partition has a limit, the slowest one's watermark + time.align; the record that passes it is the last one taken: what the same poll brought
+ * beyond it is let fall, and read again later. So the bound holds but for what one record spans. The limits are set anew when one is met, and every LOOK_MS;
+ * a partition that waits goes on when it is no more than half as far ahead, because a pause throws away what was fetched.
+ *
+ * Others' watermarks are asked for once a second, and more often while a partition of this worker waits. They are older than they look, never younger: the
+ * bound holds over workers, too.
+ *
+ * Limits: a partition that wakes up after having been idle, or is assigned anew, may be as far behind as it likes; bytes are those of the values read, not of
+ * the batches they became, and are compared every LOOK_MS.
  */
 #include "app/ingest_session.h"
 
 #include <string.h>
 
-enum { ALIGN_MS = 1000, COMMITTED_MS = 3000 };
+enum {
+    LOOK_MS = 50,
+    MARK_MS = 250,         /* ALIGN_MARKS of them reach back for a minute */
+    ASK_MS = 1000, ASK_SOON_MS = 200,
+    COMMITTED_MS = 3000,
+    NEW_MS = 5000          /* a partition's first records should be here by then, if it has any */
+};
 
-/* What an input's partitions say: the least watermark among active ones (TSN_TIME_NONE: one has none); INT64_MAX: none is active. */
-static int64_t slowest_of(struct ingest_session *s, const struct tsn_kafka_partitions *committed, int32_t input)
+/* What active partitions say together. */
+struct pace {
+    int64_t least_ms; /* the least watermark; TSN_TIME_NONE: one has none; INT64_MAX: none is active */
+    int64_t first_ms; /* the least that one of this worker had first; INT64_MAX: none has any */
+    bool fresh;       /* one that has none is new */
+};
+
+static void take_slower(struct pace *pace, int64_t watermark_ms, bool fresh)
 {
-    int64_t least = INT64_MAX;
+    if (watermark_ms < pace->least_ms)
+        pace->least_ms = watermark_ms;
+    pace->fresh = pace->fresh || (watermark_ms == TSN_TIME_NONE && fresh);
+}
 
-    for (size_t i = 0; i < committed->len; i++) {
-        const struct tsn_kafka_partition *at = &committed->items[i];
+static void take_own(struct ingest_session *s, int32_t input, struct pace *pace)
+{
+    for (int32_t p = 0; p < s->part_count[input]; p++) {
+        struct part *part = &s->parts[input][p];
+        int64_t at_ms = tsn_ingest_watermark(s->ingest, (size_t)input, p);
+
+        if (!part->mine || part->idle)
+            continue;
+        take_slower(pace, at_ms, part->eof_offset < 0 && !ingest_older_than(part->assigned_ns, NEW_MS));
+        if (at_ms != TSN_TIME_NONE && part->first_ms == TSN_TIME_NONE)
+            part->first_ms = at_ms;
+        if (part->first_ms != TSN_TIME_NONE && part->first_ms < pace->first_ms)
+            pace->first_ms = part->first_ms;
+    }
+}
+
+static struct pace pace_of(struct ingest_session *s, int32_t input)
+{
+    struct pace pace = { INT64_MAX, INT64_MAX, false };
+
+    take_own(s, input, &pace);
+    for (size_t i = 0; i < s->committed.len; i++) {
+        const struct tsn_kafka_partition *at = &s->committed.items[i];
         const struct part *part = ingest_part(s, at->topic, at->partition);
-        int64_t watermark_ms = TSN_TIME_NONE, clock_ms;
+        int64_t watermark_ms, clock_ms;
         bool idle = false;
 
-        if (at->topic != input)
+        if (at->topic != input || (part && part->mine))
             continue;
-        if (part && part->mine) {
-            idle = part->idle;
-            watermark_ms = tsn_ingest_watermark(s->ingest, (size_t)input, at->partition);
-        } else if (!at->metadata || !tsn_ingest_metadata_parse(at->metadata, &watermark_ms, &idle, &clock_ms)) {
+        if (!at->metadata || !tsn_ingest_metadata_parse(at->metadata, &watermark_ms, &idle, &clock_ms))
             watermark_ms = TSN_TIME_NONE;
-        }
-        if (!idle && watermark_ms < least)
-            least = watermark_ms;
+        if (!idle)
+            take_slower(&pace, watermark_ms, !ingest_older_than(s->began_ns, NEW_MS));
     }
-    return least;
+    return pace;
+}
+
+/* What the partitions of one input must not run ahead of. */
+static int64_t least_for(struct ingest_session *s, size_t input, const struct pace *paces)
+{
+    struct pace all = { INT64_MAX, INT64_MAX, false };
+
+    for (size_t j = 0; j < s->config->inputs.len; j++) {
+        if (!tsn_ingest_tied(s->ingest, input, j))
+            continue;
+        take_slower(&all, paces[j].least_ms, paces[j].fresh);
+        all.first_ms = paces[j].first_ms < all.first_ms ? paces[j].first_ms : all.first_ms;
+    }
+    return all.least_ms == TSN_TIME_NONE && all.fresh && all.first_ms != INT64_MAX ? all.first_ms : all.least_ms;
 }
 
 static void mark_bytes(struct part *part, int64_t watermark_ms)
@@ -61,14 +116,38 @@ static int64_t bytes_ahead(const struct part *part, int64_t least_ms)
 
 static bool too_far(const struct ingest_session *s, const struct part *part, int64_t at_ms, int64_t least_ms)
 {
+    int64_t share = part->align_paused ? 2 : 1;
+
     if (part->idle || at_ms == TSN_TIME_NONE || at_ms <= least_ms)
         return false;
-    if (least_ms != TSN_TIME_NONE && at_ms - least_ms > s->config->time.align_ms)
+    if (least_ms != TSN_TIME_NONE && at_ms - least_ms > s->config->time.align_ms / share)
         return true;
-    return bytes_ahead(part, least_ms) > s->config->time.align_bytes;
+    return bytes_ahead(part, least_ms) > s->config->time.align_bytes / share;
 }
 
-static void align_input(struct ingest_session *s, int32_t input, int64_t least_ms)
+static void hold(struct ingest_session *s, int32_t input, int32_t p, struct part *part)
+{
+    part->align_paused = true;
+    part->fell = false;
+    tsn_ingest_blocked(s->ingest, (size_t)input, p); /* what comes while it waits is not seen: it holds time */
+    tsn_consumer_pause(s->consumer, input, p, true);
+}
+
+/* librdkafka goes on behind what it handed out; what was let fall of that lies before. */
+static void let_go(struct ingest_session *s, int32_t input, int32_t p, struct part *part)
+{
+    struct tsn_error error;
+
+    tsn_consumer_pause(s->consumer, input, p, false);
+    if (part->fell && tsn_consumer_seek(s->consumer, input, p, part->next_offset, &error)) {
+        tsn_consumer_pause(s->consumer, input, p, true); /* its fetcher is in between: the next look tries again */
+        return;
+    }
+    tsn_ingest_blocked(s->ingest, (size_t)input, p);
+    part->align_paused = part->fell = false;
+}
+
+static void align_input(struct ingest_session *s, int32_t input, int64_t least_ms, bool mark)
 {
     for (int32_t p = 0; p < s->part_count[input]; p++) {
         struct part *part = &s->parts[input][p];
@@ -77,51 +156,77 @@ static void align_input(struct ingest_session *s, int32_t input, int64_t least_m
 
         if (!part->mine)
             continue;
-        mark_bytes(part, at_ms);
+        if (mark)
+            mark_bytes(part, at_ms);
+        if (at_ms == TSN_TIME_NONE)
+            part->limit_ms = TSN_TIME_NONE; /* its first record says where all stand */
+        else
+            part->limit_ms = least_ms == INT64_MAX || least_ms == TSN_TIME_NONE ? INT64_MAX : least_ms + s->config->time.align_ms;
         ahead = too_far(s, part, at_ms, least_ms);
-        if (ahead == part->align_paused)
-            continue;
-        part->align_paused = ahead;
-        tsn_ingest_blocked(s->ingest, (size_t)input, p); /* what comes while it waits is not seen: it holds time */
-        tsn_consumer_pause(s->consumer, input, p, ahead);
+        if (ahead && !part->align_paused)
+            hold(s, input, p, part);
+        else if (!ahead && part->align_paused)
+            let_go(s, input, p, part);
+        s->align_waits = s->align_waits || ahead;
     }
 }
 
-/* Where nobody of the group has seen an event, idle clocks start at the wall clock; so say what others have seen. */
-static void know_watermarks(struct ingest_session *s, const struct tsn_kafka_partitions *committed)
+static void look(struct ingest_session *s)
 {
-    for (size_t i = 0; i < committed->len; i++) {
+    struct pace paces[TSN_ARRAY_LEN(s->parts)];
+    bool mark = ingest_older_than(s->marked_ns, MARK_MS);
+
+    s->looked_ns = tsn_mono_now().ns;
+    if (mark)
+        s->marked_ns = s->looked_ns;
+    s->align_waits = false;
+    for (size_t i = 0; i < s->config->inputs.len; i++)
+        paces[i] = pace_of(s, (int32_t)i);
+    for (size_t i = 0; i < s->config->inputs.len; i++)
+        align_input(s, (int32_t)i, least_for(s, i, paces), mark);
+}
+
+/* Where nobody of the group has seen an event, idle clocks start at the wall clock; so say what others have seen. */
+static void know_watermarks(struct ingest_session *s)
+{
+    for (size_t i = 0; i < s->committed.len; i++) {
         int64_t watermark_ms, clock_ms;
         bool idle;
 
-        if (committed->items[i].metadata && tsn_ingest_metadata_parse(committed->items[i].metadata, &watermark_ms, &idle, &clock_ms))
+        if (s->committed.items[i].metadata && tsn_ingest_metadata_parse(s->committed.items[i].metadata, &watermark_ms, &idle, &clock_ms))
             tsn_ingest_know(s->ingest, watermark_ms);
     }
 }
 
-void ingest_align(struct ingest_session *s)
+static void ask(struct ingest_session *s)
 {
     struct tsn_kafka_partitions committed = { 0 };
     struct tsn_error error;
-    int64_t slowest[TSN_ARRAY_LEN(s->parts)];
+    enum tsn_err err = tsn_consumer_committed(s->consumer, COMMITTED_MS, &committed, &error);
 
-    if (!ingest_older_than(s->align_ns, ALIGN_MS))
-        return;
     s->align_ns = tsn_mono_now().ns;
-    if (tsn_consumer_committed(s->consumer, COMMITTED_MS, &committed, &error)) {
-        tsn_log(TSN_LOG_WARN, "ingest", "offsets of the group cannot be read; alignment stays as it is", "error=\"%s\"", error.message);
+    if (err) {
+        tsn_kafka_partitions_release(&committed);
+        tsn_log(TSN_LOG_WARN, "ingest", "offsets of the group cannot be read; alignment goes by what they were", "error=\"%s\"", error.message);
         return;
     }
-    know_watermarks(s, &committed);
+    tsn_kafka_partitions_release(&s->committed);
+    s->committed = committed;
+    know_watermarks(s);
     for (size_t i = 0; i < s->config->inputs.len; i++)
-        slowest[i] = slowest_of(s, &committed, (int32_t)i);
-    for (size_t i = 0; i < s->config->inputs.len; i++) {
-        int64_t least_ms = INT64_MAX;
+        if (tsn_consumer_known_count(s->consumer, (int32_t)i) > 0)
+            tsn_ingest_know_count(s->ingest, i, tsn_consumer_known_count(s->consumer, (int32_t)i));
+}
 
-        for (size_t j = 0; j < s->config->inputs.len; j++)
-            if (tsn_ingest_tied(s->ingest, i, j) && slowest[j] < least_ms)
-                least_ms = slowest[j];
-        align_input(s, (int32_t)i, least_ms);
-    }
-    tsn_kafka_partitions_release(&committed);
+void ingest_align(struct ingest_session *s)
+{
+    if (ingest_older_than(s->align_ns, s->align_waits ? ASK_SOON_MS : ASK_MS))
+        ask(s);
+    if (ingest_older_than(s->looked_ns, LOOK_MS))
+        look(s);
+}
+
+void ingest_align_reached(struct ingest_session *s)
+{
+    look(s);
 }

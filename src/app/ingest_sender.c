@@ -88,12 +88,12 @@ static enum tsn_err send_batch(struct ingest_session *s, const struct tsn_closed
         note_commit(s, tsn_mono_now().ns - began_ns, err != TSN_OK);
         if (!err || err == TSN_ERR_FENCED || error->fatal)
             return err;
-        if (atomic_load(&s->stage->stop))
-            return error->code;
         if (tsn_producer_abort(s->producer, &abort_error)) {
             *error = abort_error;
             return error->code;
         }
+        if (atomic_load(&s->stage->stop))
+            return error->code;
         tsn_log(TSN_LOG_WARN, "ingest", "transaction aborted; the batch goes out again", "seq=%lld error=\"%s\"", (long long)b->seq, error->message);
         if (atomic_load(&s->epoch) != b->epoch)
             return tsn_error_set(error, TSN_ERR_CONFLICT, "the assignment changed while a transaction was aborted");

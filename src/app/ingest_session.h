@@ -9,7 +9,7 @@
 
 enum {
     INGEST_QUERY_MS = 2000,
-    ALIGN_MARKS = 64 /* a minute of marks; a partition that stays ahead for longer is paused by then, or not by bytes */
+    ALIGN_MARKS = 256 /* a minute of marks; a partition that stays ahead for longer is paused by then, or not by bytes */
 };
 
 /* How many bytes a partition had given when its watermark stood there. */
@@ -19,8 +19,11 @@ struct align_mark {
 
 struct part {
     bool mine, held, align_paused, idle, blocked;
+    bool fell;        /* align_paused: messages beyond next_offset were handed out and let fall */
+    int64_t limit_ms; /* a watermark beyond it is too far ahead, as far as is known; TSN_TIME_NONE: any */
     int64_t next_offset, eof_offset; /* eof_offset -1: records came since */
-    int64_t eof_ns, asked_ns, retry_ns;
+    int64_t eof_ns, asked_ns, retry_ns, assigned_ns;
+    int64_t first_ms; /* its first watermark here; TSN_TIME_NONE: none yet */
     int64_t bytes; /* values read */
     struct align_mark marks[ALIGN_MARKS]; /* oldest first */
     int mark_count;
@@ -49,9 +52,14 @@ struct ingest_session {
     int32_t part_count[256];
     TSN_VEC(struct tsn_rule_set *) sets;
     size_t sets_seen;
-    bool ended, closing, caught_up;
+    bool ended, caught_up;
     struct tsn_error why;
     int64_t closed_ns, rules_ns, align_ns, writer;
+    struct tsn_kafka_partitions committed; /* of the whole group, at align_ns */
+    int64_t began_ns, looked_ns, marked_ns;
+    bool align_waits;      /* a partition of this worker is paused for others */
+    int64_t gone_ns;       /* when the group was last asked for topics that nobody reads any more; 0: never */
+    int64_t silent_ns;     /* when the broker last did not answer the question for an end; 0: it does */
     int64_t first_ns;      /* when the first record came; 0: none yet */
     int64_t step_ms, step; /* every step of a rule group stands at a multiple of step_ms; the last one that a batch took along */
     struct tsn_ingest_stats base;
@@ -78,7 +86,9 @@ void ingest_sender_take(struct ingest_session *s, struct tsn_closed_batch *batch
 
 /* ---- ingest_align.c ------------------------------------------------------------------------ */
 
-/* Once a second: pauses partitions that are too far ahead of what they must run beside, and lets them go again. */
+/* To be called in every turn: pauses partitions that are too far ahead of what they must run beside, and lets them go again. */
 void ingest_align(struct ingest_session *s);
+/* A partition's watermark has passed its limit: the limits are set anew, and whoever is still beyond his is paused. */
+void ingest_align_reached(struct ingest_session *s);
 
 #endif

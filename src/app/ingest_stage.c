@@ -20,8 +20,10 @@
 
 enum {
     POLL_MAX = 2048, POLL_MS = 50,
-    DRAIN_MS = 8000,        /* on revoke: below the rebalance timeout, and inside the 10 s of an ordered stop */
+    DRAIN_MS = 8000,        /* on revoke: below the rebalance timeout */
+    STOP_MS = 2500,         /* ordered stop: for the transaction under way, and again for the last one; see tsn_app_stop */
     SILENT_CLOSE_MS = 1000, /* punctuation when nothing came */
+    GONE_MS = 30000, GONE_AGAIN_MS = 3000, /* after an answer; after none */
     IDLE_RENEW_MS = 500, RULES_MS = 500, RETRY_MS = 1000,
     LIVE_MS = 10000 /* event time no further behind the clock than this, out-of-orderness aside: people may be waiting for a step */
 };
@@ -65,21 +67,29 @@ static bool any_mine(const struct ingest_session *s)
 static void on_assign(void *arg, struct tsn_kafka_partitions *list)
 {
     struct ingest_session *s = arg;
+    bool asked[TSN_ARRAY_LEN(s->parts)];
 
     atomic_fetch_add(&s->epoch, 1);
     tsn_ingest_set_epoch(s->ingest, atomic_load(&s->epoch));
+    memset(asked, 0, sizeof asked);
     for (size_t i = 0; i < list->len; i++) {
         struct tsn_kafka_partition *at = &list->items[i];
-        int32_t count = tsn_consumer_partition_count(s->consumer, at->topic, INGEST_QUERY_MS);
+        int32_t count;
         struct tsn_error error = { 0 };
         struct part *part;
 
+        if (!asked[at->topic]) /* once a topic: without a broker each question costs its whole time-out */
+            (void)tsn_consumer_partition_count(s->consumer, at->topic, INGEST_QUERY_MS);
+        asked[at->topic] = true;
+        count = tsn_consumer_known_count(s->consumer, at->topic);
         grow_parts(s, at->topic, count > at->partition ? count : at->partition + 1);
         part = &s->parts[at->topic][at->partition];
         *part = (struct part){ 0 };
         part->mine = true;
         part->next_offset = at->offset < 0 ? 0 : at->offset;
         part->eof_offset = part->until = -1;
+        part->first_ms = TSN_TIME_NONE;
+        part->assigned_ns = tsn_mono_now().ns;
         if (tsn_ingest_assign(s->ingest, (size_t)at->topic, at->partition, s->part_count[at->topic], part->next_offset, at->metadata, &error))
             tsn_log(TSN_LOG_WARN, "ingest", "offset metadata is not ours; the watermark starts anew", "topic=%s partition=%d error=\"%s\"",
                     s->config->inputs.items[at->topic].topic, at->partition, error.message);
@@ -99,15 +109,16 @@ static void on_revoke(void *arg, const struct tsn_kafka_partitions *list, bool l
 {
     struct ingest_session *s = arg;
     struct tsn_error error = { 0 };
+    int64_t drain_ms = atomic_load(&s->stage->stop) ? STOP_MS : DRAIN_MS;
 
-    if (lost && !s->closing) {
+    if (lost) {
         atomic_fetch_add(&s->epoch, 1);
-        tsn_error_set(&error, TSN_ERR_FENCED, "partitions were lost: this worker was away longer than the session timeout");
+        tsn_error_set(&error, TSN_ERR_TIMEOUT, "partitions were lost: this worker was away longer than the session timeout");
         ingest_end(s, &error);
     }
-    if (!lost && !s->ended && ingest_sender_wait(s, DRAIN_MS)) {
+    if (!lost && !s->ended && ingest_sender_wait(s, drain_ms)) {
         close_batch(s);
-        (void)ingest_sender_wait(s, DRAIN_MS);
+        (void)ingest_sender_wait(s, drain_ms);
     }
     atomic_fetch_add(&s->epoch, 1);
     tsn_ingest_set_epoch(s->ingest, atomic_load(&s->epoch));
@@ -133,7 +144,7 @@ static void on_gap(void *arg, int32_t topic, int32_t partition)
 
 /* ---- records ------------------------------------------------------------------------------- */
 
-/* A schema that cannot be fetched now: the record stays where it is and is offered again. */
+/* Its schema cannot be fetched now: the record is offered again. */
 static void hold(struct ingest_session *s, const struct tsn_message *m, struct part *part, const struct tsn_error *error)
 {
     part->held = true;
@@ -151,6 +162,11 @@ static void take_message(struct ingest_session *s, const struct tsn_message *m)
 
     if (!part || !part->mine || part->held)
         return;
+    if (part->align_paused) {
+        part->fell = part->fell || m->offset >= part->next_offset;
+        part->eof_offset = part->fell ? -1 : part->eof_offset;
+        return;
+    }
     if (m->eof) {
         if (part->eof_offset != m->offset)
             part->eof_ns = part->asked_ns = tsn_mono_now().ns;
@@ -169,6 +185,8 @@ static void take_message(struct ingest_session *s, const struct tsn_message *m)
     part->bytes += (int64_t)m->value_len;
     part->eof_offset = -1;
     part->idle = part->blocked = false;
+    if (tsn_ingest_watermark(s->ingest, record.input, m->partition) > part->limit_ms)
+        ingest_align_reached(s);
 }
 
 static void retry_held(struct ingest_session *s, int32_t input, int32_t partition, struct part *part)
@@ -183,7 +201,8 @@ static void retry_held(struct ingest_session *s, int32_t input, int32_t partitio
         ingest_end(s, &error);
 }
 
-/* See the head of the file. Asks the broker at most twice a second for a partition whose end was met. */
+/* See the head of the file. Asks the broker at most twice a second for a partition whose end was met; once it did not answer, no other partition
+ * asks for as long, or the decoder would wait for each in turn. */
 static void prove_idle(struct ingest_session *s, int32_t input, int32_t partition, struct part *part)
 {
     int64_t end;
@@ -192,8 +211,15 @@ static void prove_idle(struct ingest_session *s, int32_t input, int32_t partitio
         return;
     if (!ingest_older_than(part->eof_ns, s->config->time.idle_timeout_ms))
         return;
+    if (s->silent_ns && !ingest_older_than(s->silent_ns, INGEST_QUERY_MS))
+        end = -1;
+    else
+        end = tsn_consumer_query_end(s->consumer, input, partition, INGEST_QUERY_MS);
     part->asked_ns = tsn_mono_now().ns;
-    end = tsn_consumer_query_end(s->consumer, input, partition, INGEST_QUERY_MS);
+    if (end < 0 && (!s->silent_ns || ingest_older_than(s->silent_ns, INGEST_QUERY_MS)))
+        s->silent_ns = part->asked_ns;
+    else if (end >= 0)
+        s->silent_ns = 0;
     part->idle = end >= 0 && end <= part->eof_offset;
     part->blocked = !part->idle;
     if (part->idle)
@@ -349,9 +375,30 @@ static void finish_inputs(struct ingest_session *s)
 
 /* ---- the loop ------------------------------------------------------------------------------ */
 
+/* An input that was taken out of the configuration must stop to hold time. One worker says so: the owner of the first input's first partition. */
+static void find_gone(struct ingest_session *s)
+{
+    struct tsn_names topics = { 0 };
+    struct tsn_error error = { 0 };
+
+    if (!s->part_count[0] || !s->parts[0][0].mine || (s->gone_ns && !ingest_older_than(s->gone_ns, GONE_MS)))
+        return;
+    if (tsn_consumer_gone(s->consumer, INGEST_QUERY_MS, &topics, &error)) {
+        tsn_log(TSN_LOG_DEBUG, "ingest", "cannot ask which topics are inputs no more", "error=\"%s\"", error.message);
+        s->gone_ns = tsn_mono_now().ns - (GONE_MS - GONE_AGAIN_MS) * INT64_C(1000000);
+        return;
+    }
+    s->gone_ns = tsn_mono_now().ns;
+    if (tsn_ingest_gone(s->ingest, topics.items, topics.len))
+        for (size_t i = 0; i < topics.len; i++)
+            tsn_log(TSN_LOG_INFO, "ingest", "a topic is an input no more: it holds no time", "topic=%s", topics.items[i]);
+    tsn_names_release(&topics);
+}
+
 static void housekeeping(struct ingest_session *s)
 {
     take_rule_sets(s);
+    find_gone(s);
     for (size_t i = 0; i < s->config->inputs.len; i++)
         for (int32_t p = 0; p < s->part_count[i]; p++)
             if (s->parts[i][p].mine) {
@@ -418,21 +465,34 @@ static void run_session(struct ingest_session *s)
             tsn_app_sleep_ms(20);
         if (count < 0)
             ingest_end(s, &error);
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count && !atomic_load(&s->stage->stop); i++)
             take_message(s, &messages[i]);
-        if (s->ended)
+        if (s->ended || atomic_load(&s->stage->stop))
             break;
         housekeeping(s);
         maybe_close(s);
         if (s->app->opt.until_end && reached_ends(s))
             finish_inputs(s);
     }
-    if (!s->ended && !s->caught_up && any_mine(s) && s->sets.len && ingest_sender_wait(s, DRAIN_MS)) {
+    if (!s->ended && !s->caught_up && any_mine(s) && s->sets.len && ingest_sender_wait(s, STOP_MS)) {
         close_batch(s);
-        (void)ingest_sender_wait(s, DRAIN_MS);
+        (void)ingest_sender_wait(s, STOP_MS);
     }
     publish_stats(s);
     tsn_free(messages);
+}
+
+/* The static id names the list of inputs, too: to a static member that comes back Kafka gives the partitions it had, whatever it subscribes to now. With
+ * another list it is another member; the one before ends with its session timeout. The transactional id still fences a twin on the slot. */
+static char *member_id(const struct ingest_session *s, const char *id)
+{
+    struct tsn_buf out = TSN_BUF_INIT;
+    uint64_t inputs = 0;
+
+    for (size_t i = 0; i < s->config->inputs.len; i++)
+        inputs ^= tsn_hash64(s->config->inputs.items[i].topic, strlen(s->config->inputs.items[i].topic));
+    tsn_buf_printf(&out, "%s-%08x", id, (unsigned)(inputs >> 32));
+    return tsn_buf_take(&out, NULL);
 }
 
 static enum tsn_err open_session(struct ingest_session *s, struct tsn_error *error)
@@ -442,6 +502,7 @@ static enum tsn_err open_session(struct ingest_session *s, struct tsn_error *err
     struct tsn_consumer_options member = { .config = s->config, .fail_on_gap = true, .assign = on_assign, .revoke = on_revoke, .gap = on_gap,
                                            .arg = s, .topic_count = s->config->inputs.len };
     char *id = tsn_app_name(s->config, "ingest", true), *group = tsn_app_name(s->config, "ingest", false);
+    char *member_name = member_id(s, id);
     const char **topics = tsn_calloc(s->config->inputs.len, sizeof *topics);
 
     tsn_app_ingest_sources(s->app, &options);
@@ -449,7 +510,7 @@ static enum tsn_err open_session(struct ingest_session *s, struct tsn_error *err
     for (size_t i = 0; i < s->config->inputs.len; i++)
         topics[i] = s->config->inputs.items[i].topic;
     member.group = group;
-    member.instance_id = id;
+    member.instance_id = member_name;
     member.topics = topics;
     if (s->ingest)
         s->producer = tsn_producer_new(s->config, id, 15000, error);
@@ -460,6 +521,7 @@ static enum tsn_err open_session(struct ingest_session *s, struct tsn_error *err
     }
     tsn_free(topics);
     tsn_free(id);
+    tsn_free(member_name);
     tsn_free(group);
     if (!s->consumer)
         return error->code;
@@ -471,10 +533,8 @@ static void close_session(struct ingest_session *s)
 {
     bool was_open = s->consumer != NULL;
 
-    if (was_open) {
+    if (was_open)
         ingest_sender_stop(s);
-        s->closing = s->ended = true;
-    }
     tsn_consumer_free(&s->consumer);
     tsn_producer_free(&s->producer);
     if (s->ingest)
@@ -485,6 +545,7 @@ static void close_session(struct ingest_session *s)
     tsn_vec_release(&s->sets);
     for (size_t i = 0; i < s->config->inputs.len; i++)
         tsn_free(s->parts[i]);
+    tsn_kafka_partitions_release(&s->committed);
 }
 
 /* One session from committed offsets; true when the stage is through or must leave for good. */
@@ -499,6 +560,7 @@ static bool one_session(struct stage *stage, struct tsn_ingest_stats *base, stru
     s->config = stage->app->config;
     s->base = *base;
     s->writer = tsn_wall_now().ms;
+    s->began_ns = tsn_mono_now().ns;
     if (open_session(s, &error))
         ingest_end(s, &error);
     else

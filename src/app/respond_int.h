@@ -45,7 +45,7 @@ struct respond_session {
     const struct tsn_config *config;
     struct tsn_consumer *consumer;
     bool assigned[2]; /* ALERTS, COMMANDS */
-    bool ended, caught_up, closing;
+    bool ended, caught_up;
     struct tsn_error why;
 
     /* the owner's; NULL or false on standby */
@@ -89,6 +89,9 @@ void respond_policy_apply(struct respond_session *s);
 enum tsn_err respond_take_kafka(struct respond_session *s, struct tsn_error *error);
 /* Loads the core from Redis, rebuilding that if need be, and points the readers behind what is applied. */
 enum tsn_err respond_take_store(struct respond_session *s, struct tsn_error *error);
+/* Without Redis, and before it was ever there in this session: the core holds the incidents that topic `respond` last said, so that the direct path
+ * calls them by their names. Good for nothing else; a takeover loads anew. */
+enum tsn_err respond_know_incidents(struct respond_session *s, struct tsn_error *error);
 void respond_drop_owner(struct respond_session *s);
 
 /* respond_publish.c */

@@ -15,6 +15,7 @@ enum {
     CHUNK = 64,          /* entries read from Redis at a time: some KiB each, some MiB at worst */
     CUT_AFTER = 2000,    /* entries in a transaction, … */
     CUT_BYTES = 32 << 20, /* … or bytes: it must be sent within transaction.timeout.ms; more only to reach the end of an input */
+    STOP_MS = 2500,       /* an ordered stop publishes for this long */
     IDLE_COMMIT_MS = 1000 /* offsets of inputs that changed nothing */
 };
 
@@ -117,7 +118,7 @@ static void give_up(struct respond_session *s, enum tsn_err err, const struct ts
 {
     struct tsn_error ignored;
 
-    if (err != TSN_ERR_FENCED && !error->fatal && !atomic_load(&s->stage->stop))
+    if (err != TSN_ERR_FENCED && !error->fatal)
         (void)tsn_producer_abort(s->producer, &ignored);
     respond_end_session(s, error);
 }
@@ -199,12 +200,15 @@ static bool overdue(const struct respond_session *s)
 
 bool respond_publish(struct respond_session *s)
 {
+    int64_t from_ns = tsn_mono_now().ns;
     bool any = false;
 
     while (s->store_ready && !s->ended) {
         struct tsn_respond_mark now = tsn_store_mark(s->store);
         int64_t published = tsn_store_trimmed(s->store);
 
+        if (atomic_load(&s->stage->stop) && tsn_mono_now().ns - from_ns >= STOP_MS * INT64_C(1000000))
+            break; /* the next owner publishes the rest */
         if (now.cursor == published && !s->remark && !(overdue(s) && position_moved(s, &now)))
             break;
         publish_some(s, published);

@@ -244,6 +244,10 @@ static void direct_path(struct respond_session *s)
     struct tsn_error error = { 0 };
     struct tsn_message m;
 
+    if (!s->core && respond_know_incidents(s, &error)) {
+        respond_end_session(s, &error);
+        return;
+    }
     if (!s->readers[ALERTS]) {
         /* Never had Redis in this session: from the last published position, or else from what comes now. */
         s->readers[ALERTS] = tsn_reader_new(s->config, s->config->topics.alerts, 0,

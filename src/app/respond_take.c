@@ -243,6 +243,26 @@ static enum tsn_err rebuild_and_take(struct respond_session *s, const char *why,
     return err;
 }
 
+enum tsn_err respond_know_incidents(struct respond_session *s, struct tsn_error *error)
+{
+    struct tsn_respond_options options = { .shadow = s->config->respond.mode == TSN_RESPOND_SHADOW };
+    struct giving giving = { .at = 0 };
+    struct tsn_respond_incident incident;
+    enum tsn_err err;
+
+    tsn_map_init(&giving.incidents);
+    s->core = tsn_respond_new(s->stage->policy, &options);
+    err = each_record(s, gather_incident, &giving.incidents, error);
+    while (!err && give_incident(&giving, &incident))
+        err = tsn_respond_restore(s->core, &incident, error);
+    if (!err && giving.newer.code) {
+        *error = giving.newer;
+        err = error->code;
+    }
+    giving_release(&giving);
+    return err;
+}
+
 /* Nothing was ever published, yet Redis has applied more than the topics hold: it belongs to a cluster that is gone. */
 static bool beyond_the_end(struct respond_session *s)
 {

@@ -1,15 +1,17 @@
 /*
- * cmd_run: `tocsin run`, the daemon. Signals by sigwait in this thread: TERM and INT stop in order (a second one at once), HUP
- * reads the rule files again.
+ * cmd_run: `tocsin run`, the daemon. Signals by sigwait in a thread of their own: TERM and INT stop in order (a second one at once), also while
+ * the start waits for a broker; HUP reads the rule files again.
  */
 #include "cli/cli.h"
 #include "cli/stages.h"
 #include "tocsin/app.h"
+#include "tocsin/kafka.h"
 #include "tocsin/monitor.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,35 +87,52 @@ static void print_summary(struct tsn_app *app, bool json)
     tsn_free(stats);
 }
 
-static void second_signal(int number)
+/* What the signals asked for: set by the thread that waits for them, so that they are heard while this one waits for a broker. */
+static atomic_bool stop_asked, reload_asked;
+
+static void *take_signals(void *arg)
 {
-    TSN_UNUSED(number);
-    _exit(TSN_EXIT_FAILED);
+    const sigset_t *set = arg;
+    int number;
+
+    while (sigwait(set, &number) == 0) {
+        if (number == SIGHUP)
+            atomic_store(&reload_asked, true);
+        else if (atomic_exchange(&stop_asked, true))
+            _exit(TSN_EXIT_FAILED);
+    }
+    return NULL;
 }
 
-/* Blocks the signals that sigtimedwait takes; every thread started later inherits that. */
-static void block_signals(sigset_t *set)
+/* Blocks the signals for all threads but one of their own, which lives as long as the process. */
+static void start_signals(void)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, set, NULL);
+    static sigset_t set;
+    pthread_t thread;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    TSN_ASSERT(pthread_create(&thread, NULL, take_signals, &set) == 0);
+    pthread_detach(thread);
+    tsn_kafka_give_up_on(&stop_asked);
 }
 
 /* Until stop, end or failure. True if all went well. */
-static bool watch(struct tsn_app *app, const sigset_t *set)
+static bool watch(struct tsn_app *app)
 {
-    static const struct timespec half = { 0, 200000000 };
+    static const struct timespec tick = { 0, 50000000 };
     struct tsn_error error;
 
     for (;;) {
-        int number = sigtimedwait(set, NULL, &half);
-
-        if (number == SIGTERM || number == SIGINT)
+        for (int i = 0; i < 4 && !atomic_load(&stop_asked); i++)
+            nanosleep(&tick, NULL);
+        if (atomic_load(&stop_asked))
             return true;
-        if (number == SIGHUP && tsn_app_reload(app, &error))
+        if (atomic_exchange(&reload_asked, false) && tsn_app_reload(app, &error))
             tsn_log(TSN_LOG_ERROR, "rules", "rule files are not taken; the set before stays in force", "error=\"%s\"", error.message);
         tsn_app_poll(app);
         if (tsn_app_failure(app))
@@ -140,12 +159,11 @@ static int run(const struct tsn_config *config, unsigned stages, bool until_end,
 {
     struct tsn_app_options options = { .config = config, .stages = stages, .until_end = until_end };
     struct tsn_error error = { 0 };
-    sigset_t set;
     struct tsn_monitor *monitor = NULL;
     struct tsn_app *app;
-    bool ok;
+    bool ok, ended;
 
-    block_signals(&set);
+    start_signals();
     app = tsn_app_new(&options, &error);
     if (!app || tsn_app_start(app, &error)) {
         fprintf(stderr, "tocsin run: %s\n", error.message);
@@ -154,16 +172,17 @@ static int run(const struct tsn_config *config, unsigned stages, bool until_end,
     }
     if (!until_end)
         monitor = start_monitor(app, config, stages);
-    ok = watch(app, &set);
-    signal(SIGTERM, second_signal);
-    signal(SIGINT, second_signal);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    ok = watch(app);
     if (!ok)
         fprintf(stderr, "tocsin run: %s\n", tsn_app_failure(app));
-    tsn_app_stop(app);
+    ended = tsn_app_stop(app);
     tsn_monitor_stop(&monitor);
     if (until_end || json)
         print_summary(app, json);
+    if (!ended) {
+        fflush(NULL);
+        _exit(ok ? TSN_EXIT_OK : TSN_EXIT_FAILED);
+    }
     tsn_app_free(&app);
     return ok ? TSN_EXIT_OK : TSN_EXIT_FAILED;
 }

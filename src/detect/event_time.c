@@ -63,12 +63,23 @@ struct input *tsn_detect_input(struct input_topic *topic, int32_t partition)
     return &topic->parts.items[partition];
 }
 
+static void forget_parts(struct input_topic *topic)
+{
+    for (size_t p = 0; p < topic->parts.len; p++)
+        topic->parts.items[p].known = false;
+    topic->decl.partition_count = 0;
+}
+
 void tsn_detect_declare(struct tsn_detect *d, const struct tsn_input_decl *decl)
 {
     struct input_topic *topic = tsn_detect_topic(d, decl->topic);
 
     if (decl->partition_count < 0 || decl->partition_count > MAX_INPUT_PARTITIONS)
         return;
+    if (topic->declared && decl->partition_count == 0) { /* what it can carry stays: a partition that is named again holds time again */
+        forget_parts(topic);
+        return;
+    }
     if (topic->declared && decl->partition_count < topic->decl.partition_count) /* made anew with fewer */
         for (size_t p = (size_t)decl->partition_count; p < topic->parts.len; p++)
             topic->parts.items[p].known = false;
@@ -83,6 +94,15 @@ void tsn_detect_declare(struct tsn_detect *d, const struct tsn_input_decl *decl)
     for (size_t n = 0; n < decl->name_count; n++)
         topic->decl.names[n] = tsn_strdup(decl->names[n]);
     tsn_detect_feeds(d);
+}
+
+/* Whoever owns partition 0 of a topic speaks for it. */
+static bool owns_first(const struct tsn_batch *b, const char *topic)
+{
+    for (size_t i = 0; i < b->input_count; i++)
+        if (b->inputs[i].partition == 0 && strcmp(b->inputs[i].topic, topic) == 0)
+            return true;
+    return false;
 }
 
 void tsn_detect_take_inputs(struct tsn_detect *d, const struct tsn_batch *b)
@@ -102,7 +122,8 @@ void tsn_detect_take_inputs(struct tsn_detect *d, const struct tsn_batch *b)
             known->rule_set = b->rule_set;
     }
     for (size_t i = 0; i < b->decl_count; i++)
-        tsn_detect_declare(d, &b->decls[i]);
+        if (b->decls[i].partition_count == 0 || owns_first(b, b->decls[i].topic) || !tsn_detect_topic(d, b->decls[i].topic)->declared)
+            tsn_detect_declare(d, &b->decls[i]);
 }
 
 bool tsn_detect_all_idle(const struct tsn_detect *d)

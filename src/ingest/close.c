@@ -32,7 +32,6 @@ void places_release(struct tsn_ingest *in)
         tsn_vec_release(&in->places[p].counts);
     }
     tsn_free(in->places);
-    tsn_free(in->tied);
 }
 
 /* ---- samples ------------------------------------------------------------------------------ */
@@ -185,10 +184,10 @@ static void emit_samples(struct tsn_ingest *in, int64_t minute)
 
 struct input_list {
     TSN_VEC(struct tsn_batch_input) inputs;
-    TSN_VEC(struct tsn_input_decl) decls;
+    struct input_decls decls;
 };
 
-static void list_part(struct tsn_ingest *in, struct part *part, int64_t minute, struct input_list *list)
+static void list_part(const struct tsn_ingest *in, const struct part *part, struct input_list *list)
 {
     struct tsn_batch_input input = { .topic = in->config->inputs.items[part->input].topic,
                                      .partition = part->partition, .first_offset = part->first_offset,
@@ -196,20 +195,11 @@ static void list_part(struct tsn_ingest *in, struct part *part, int64_t minute, 
                                      .idle = part->idle, .idle_clock_ms = part->idle_clock_ms, .late = part->late };
 
     tsn_vec_push(&list->inputs, input);
-    if (part->partition == 0 && part->decl_minute != minute) {
-        struct tsn_input_decl decl;
-
-        input_declare(in, part->input, part->partition_count, &decl);
-        tsn_vec_push(&list->decls, decl);
-        part->decl_minute = minute;
-    }
 }
 
 static void input_list_release(struct input_list *list)
 {
-    for (size_t i = 0; i < list->decls.len; i++)
-        input_decl_release(&list->decls.items[i]);
-    tsn_vec_release(&list->decls);
+    input_decls_release(&list->decls);
     tsn_vec_release(&list->inputs);
 }
 
@@ -247,16 +237,9 @@ static size_t each_part(struct tsn_ingest *in, part_visit *visit, void *arg)
     return count;
 }
 
-struct listing {
-    struct input_list list;
-    int64_t minute;
-};
-
 static void visit_list(struct tsn_ingest *in, struct part *part, void *arg)
 {
-    struct listing *l = arg;
-
-    list_part(in, part, l->minute, &l->list);
+    list_part(in, part, arg);
 }
 
 static void visit_commit(struct tsn_ingest *in, struct part *part, void *arg)
@@ -364,20 +347,20 @@ struct tsn_closed_batch *tsn_ingest_close(struct tsn_ingest *in, int64_t wall_ms
 {
     struct tsn_closed_batch *out = tsn_calloc(1, sizeof *out);
     int64_t minute = floor_to(wall_ms, MINUTE_MS);
-    struct listing listing = { 0 };
+    struct input_list list = { 0 };
 
     if (minute != in->minute || !in->namings) /* also when the clock went back: readers forget names at every change */
         in->namings++;
     in->minute = minute;
-    listing.minute = in->namings;
     out->epoch = in->epoch;
     out->wall_ms = wall_ms;
-    emit_samples(in, listing.minute);
-    lines_emit(in, listing.minute);
-    each_part(in, visit_list, &listing);
+    emit_samples(in, in->namings);
+    lines_emit(in, in->namings);
+    each_part(in, visit_list, &list);
+    inputs_declare(in, in->namings, &list.decls);
     out->partitions = in->opt.samples_partitions;
-    encode(in, &listing.list, out);
-    input_list_release(&listing.list);
+    encode(in, &list, out);
+    input_list_release(&list);
     out->offsets = tsn_calloc(each_part(in, NULL, NULL), sizeof *out->offsets);
     each_part(in, visit_commit, out);
     out->dead_count = in->dead.len;

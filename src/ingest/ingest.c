@@ -70,6 +70,7 @@ struct tsn_ingest *tsn_ingest_new(const struct tsn_ingest_options *options, stru
     in->group_watermark_ms = TSN_TIME_NONE;
     in->inputs = tsn_calloc(in->config->inputs.len, sizeof *in->inputs);
     in->shapes = tsn_calloc(in->config->inputs.len, sizeof *in->shapes);
+    in->told = tsn_calloc(in->config->inputs.len, sizeof *in->told);
     for (size_t i = 0; i < in->config->inputs.len; i++)
         in->shapes[i] = shapes_new();
     in->places = tsn_calloc((size_t)options->samples_partitions, sizeof *in->places);
@@ -129,6 +130,7 @@ void tsn_ingest_free(struct tsn_ingest **ingest)
     lines_free(in->line_book);
     series_release(in);
     places_release(in);
+    inputs_release(in);
     free_dead(in);
     tsn_labels_builder_release(&in->builder);
     tsn_buf_release(&in->key);
@@ -203,7 +205,7 @@ enum tsn_err tsn_ingest_assign(struct tsn_ingest *in, size_t input, int32_t part
     part->partition = partition;
     part->partition_count = partition_count;
     part->first_offset = part->next_offset = next_offset;
-    part->watermark_ms = part->idle_clock_ms = part->idle_now_ms = part->decl_minute = TSN_TIME_NONE;
+    part->watermark_ms = part->idle_clock_ms = part->idle_now_ms = TSN_TIME_NONE;
     in->dirty = true;
     if (!metadata || !*metadata || metadata_read(metadata, part))
         return TSN_OK;

@@ -40,7 +40,6 @@ struct part {
     bool idle;
     int64_t idle_clock_ms, idle_now_ms; /* clock as last reckoned, at which reading of the shell's clock */
     int64_t late;
-    int64_t decl_minute; /* the naming in which the input was last declared; TSN_TIME_NONE: never */
     bool dirty;          /* something to commit since the last close */
     uint64_t records, events, dead_letters;
     struct held *held; /* text_events.c: a text record that the next may continue; NULL: none ever was */
@@ -189,6 +188,12 @@ struct parts {
     size_t len, cap;
 };
 
+/* What is known of an input beside the partitions that are this worker's. */
+struct told_input {
+    int32_t count;                    /* its partitions, as the shell says; 0: not known */
+    int64_t naming, declared_count;   /* last declared in that naming, with that many */
+};
+
 struct tsn_ingest {
     struct tsn_ingest_options opt;
     const struct tsn_config *config;
@@ -208,6 +213,9 @@ struct tsn_ingest {
     int64_t batch_set;     /* what the open batch carries: the greatest set known when its first record came */
     uint64_t open_records; /* in the open batch */
     uint32_t generation; /* raised by every change of sets */
+    struct told_input *told; /* inputs.c: [inputs.len] */
+    TSN_VEC(char *) gone;    /* topics that are inputs no more */
+    int64_t gone_naming;     /* in which they were last declared */
     bool *tied;          /* inputs.c: [inputs.len * inputs.len]; NULL: not known yet */
     uint32_t tied_generation;
     bool dirty;          /* something to say in the next batch beyond parts */
@@ -259,8 +267,14 @@ static inline int64_t floor_to(int64_t ms, int64_t unit)
 bool refuse(struct tsn_ingest *in, const char *reason, const char *fmt, ...) TSN_PRINTF(3, 4);
 
 /* inputs.c */
-void input_declare(const struct tsn_ingest *in, size_t input, int32_t partition_count, struct tsn_input_decl *out);
-void input_decl_release(struct tsn_input_decl *decl); /* its topic is the configuration's */
+struct input_decls {
+    struct tsn_input_decl *items;
+    size_t len, cap;
+};
+/* What a batch of this naming has to declare: each input once, and again when its number of partitions is another. */
+void inputs_declare(struct tsn_ingest *in, int64_t naming, struct input_decls *out);
+void input_decls_release(struct input_decls *decls);
+void inputs_release(struct tsn_ingest *in);
 
 /* series.c */
 /* The entry, if it is known and of the present rule sets; NULL: resolve, then memo_put. Counts hit or miss. */

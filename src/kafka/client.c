@@ -54,6 +54,8 @@ rd_kafka_conf_t *tsn_kafka_conf(const struct tsn_config *config, struct tsn_erro
     }
     tsn_kafka_conf_default(conf, config, "client.id", "tocsin");
     tsn_kafka_conf_default(conf, config, "log.connection.close", "false");
+    /* A broker that is gone without a word is noticed after this; many calls wait for that, whatever time-out they were given. */
+    tsn_kafka_conf_default(conf, config, "socket.timeout.ms", "10000");
     tsn_kafka_conf_default(conf, config, "reconnect.backoff.max.ms", "2000");
     return conf;
 }
@@ -85,7 +87,7 @@ rd_kafka_t *tsn_kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct
     return rk;
 }
 
-static enum tsn_err class_of(rd_kafka_resp_err_t code)
+enum tsn_err tsn_kafka_class(rd_kafka_resp_err_t code)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR_NO_ERROR: return TSN_OK;
@@ -115,7 +117,7 @@ static enum tsn_err class_of(rd_kafka_resp_err_t code)
 
 enum tsn_err tsn_kafka_error(struct tsn_error *error, rd_kafka_resp_err_t code, const char *what)
 {
-    enum tsn_err err = class_of(code);
+    enum tsn_err err = tsn_kafka_class(code);
     bool nobody = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__RESOLVE;
 
     if (!err)
@@ -135,12 +137,10 @@ enum tsn_err tsn_kafka_take_error(struct tsn_error *error, rd_kafka_error_t *err
 
     if (!err)
         return TSN_OK;
-    code = class_of(rd_kafka_error_code(err));
+    code = tsn_kafka_class(rd_kafka_error_code(err));
     retriable = rd_kafka_error_is_retriable(err);
     fatal = rd_kafka_error_is_fatal(err);
-    if (fatal)
-        code = TSN_ERR_FENCED;
-    else if (rd_kafka_error_txn_requires_abort(err))
+    if (!fatal && rd_kafka_error_txn_requires_abort(err))
         code = TSN_ERR_CONFLICT;
     tsn_error_set(error, code, "%s: %s", what, rd_kafka_error_string(err));
     if (error) {
@@ -148,6 +148,25 @@ enum tsn_err tsn_kafka_take_error(struct tsn_error *error, rd_kafka_error_t *err
         error->fatal = fatal;
     }
     rd_kafka_error_destroy(err);
+    return code;
+}
+
+/* The call takes a time here and gives an offset; both ends are times, too. */
+rd_kafka_resp_err_t tsn_kafka_ask_offset(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *offset, int timeout_ms)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, topic, partition);
+    rd_kafka_resp_err_t code;
+
+    at->offset = *offset;
+    code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    if (!code)
+        code = at->err;
+    if (!code && at->offset < 0) /* as it was: nobody answered in time */
+        code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (!code)
+        *offset = at->offset;
+    rd_kafka_topic_partition_list_destroy(list);
     return code;
 }
 
@@ -202,7 +221,7 @@ int32_t tsn_kafka_partition_count(const struct tsn_config *config, const char *t
     if (md)
         rd_kafka_metadata_destroy(md);
     rd_kafka_topic_destroy(rkt);
-    rd_kafka_destroy(rk);
+    tsn_kafka_dispose(rk, false, NULL, NULL);
     if (code) {
         tsn_kafka_error(error, code, topic);
         return -1;

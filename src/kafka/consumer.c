@@ -17,23 +17,28 @@
 #include <string.h>
 
 enum {
-    BATCH_MAX = 4096, COMMITTED_TRIES = 60,
+    BATCH_MAX = 4096, COMMITTED_TRIES = 30,
     GATHER_MS = 5, /* after the first message: what comes right behind it is worth one wake-up, and no event waits longer */
+    SLICE_MS = 500, /* a wait for the broker is cut up, so that an ordered stop is seen */
+    SEEK_MS = 5000,
+    COUNTS_MS = 900, /* how old the numbers of partitions may be for tsn_consumer_committed: new ones are seen within seconds */
     WAKE_MS = 2    /* between two knocks at the fetchers' door: at 3 M messages a second some 6,000 of them */
 };
 
 struct tsn_consumer {
     rd_kafka_t *rk, *observer; /* observer: read_uncommitted, never subscribed */
+    int32_t *counts;           /* partitions of each topic as last told; -1 unknown */
+    int64_t counts_ns;
     rd_kafka_queue_t *queue;
     char **topics;
-    int32_t *counts; /* partitions of each topic, as last seen; 0: not seen yet */
     size_t topic_count;
     char *group;
     struct tsn_consumer_options opt; /* config is not kept */
     rd_kafka_message_t *held[BATCH_MAX];
     ssize_t held_count;
     struct tsn_error failed; /* from inside a callback */
-    bool cooperative, closing;
+    bool cooperative;
+    atomic_bool closing; /* freed by its owner: callbacks tell nobody any more */
     char *sasl_username, *sasl_password; /* "" where the user has none */
     int64_t woken_ns;
 };
@@ -55,6 +60,21 @@ static int32_t topic_index(const struct tsn_consumer *c, const char *name)
         if (strcmp(c->topics[i], name) == 0)
             return (int32_t)i;
     return -1;
+}
+
+rd_kafka_t *tsn_consumer_observer(struct tsn_consumer *c)
+{
+    return c->observer;
+}
+
+const char *tsn_consumer_group(const struct tsn_consumer *c)
+{
+    return c->group;
+}
+
+bool tsn_consumer_reads(const struct tsn_consumer *c, const char *topic)
+{
+    return topic_index(c, topic) >= 0;
 }
 
 static void list_from(const struct tsn_consumer *c, const rd_kafka_topic_partition_list_t *from, struct tsn_kafka_partitions *out)
@@ -79,6 +99,21 @@ static void fail(struct tsn_consumer *c, enum tsn_err code, const char *what, co
     c->failed.fatal = true;
 }
 
+/* An assignment that cannot be taken must be answered all the same: librdkafka waits for the answer, in rd_kafka_consumer_close for ever. */
+static void take_nothing(struct tsn_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
+    rd_kafka_error_t *err = NULL;
+
+    if (c->cooperative)
+        err = rd_kafka_incremental_assign(c->rk, none);
+    else
+        rd_kafka_assign(c->rk, none);
+    if (err)
+        rd_kafka_error_destroy(err);
+    rd_kafka_topic_partition_list_destroy(none);
+}
+
 static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     struct tsn_kafka_partitions partitions = { 0 };
@@ -90,6 +125,7 @@ static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *l
             break;
     if (code) {
         fail(c, TSN_ERR_UNREACHABLE, "committed offsets", rd_kafka_err2str(code));
+        take_nothing(c);
         return;
     }
     list_from(c, list, &partitions);
@@ -113,14 +149,10 @@ static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *l
         rd_kafka_error_destroy(err);
 }
 
-static void give_up(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *list)
+static void let_go(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
-    struct tsn_kafka_partitions partitions = { 0 };
     rd_kafka_error_t *err;
 
-    list_from(c, list, &partitions);
-    c->opt.revoke(c->opt.arg, &partitions, rd_kafka_assignment_lost(c->rk) != 0);
-    tsn_kafka_partitions_release(&partitions);
     if (!c->cooperative) {
         rd_kafka_assign(c->rk, NULL);
         return;
@@ -130,11 +162,30 @@ static void give_up(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *lis
         rd_kafka_error_destroy(err);
 }
 
+static void give_up(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *list)
+{
+    struct tsn_kafka_partitions partitions = { 0 };
+
+    list_from(c, list, &partitions);
+    c->opt.revoke(c->opt.arg, &partitions, rd_kafka_assignment_lost(c->rk) != 0);
+    tsn_kafka_partitions_release(&partitions);
+    let_go(c, list);
+}
+
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct tsn_consumer *c = opaque;
+    const char *protocol = rd_kafka_rebalance_protocol(rk);
 
-    c->cooperative = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
+    if (protocol) /* NULL from a client that is about to end, as after a fatal error: then it is as it was */
+        c->cooperative = strcmp(protocol, "COOPERATIVE") == 0;
+    if (atomic_load(&c->closing)) {
+        if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+            take_nothing(c);
+        else
+            let_go(c, list);
+        return;
+    }
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
         take_over(c, list);
     else
@@ -217,9 +268,11 @@ struct tsn_consumer *tsn_consumer_new(const struct tsn_consumer_options *o, stru
     c->sasl_password = tsn_strdup(property(o->config, "sasl.password"));
     c->topic_count = o->topic_count;
     c->topics = tsn_calloc(o->topic_count, sizeof *c->topics);
-    c->counts = tsn_calloc(o->topic_count, sizeof *c->counts);
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[i] = tsn_strdup(o->topics[i]);
+    c->counts = tsn_calloc(o->topic_count, sizeof *c->counts);
+    for (size_t i = 0; i < o->topic_count; i++)
+        c->counts[i] = -1;
     rd_kafka_conf_set_opaque(conf, c);
     c->rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (c->rk && (watch = group_conf(o->config, o->group, error))) {
@@ -287,8 +340,10 @@ static bool usable(struct tsn_consumer *c, rd_kafka_message_t *m, int32_t topic)
         return true;
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
         on_gap(c, m, topic);
-    else if (m->err == RD_KAFKA_RESP_ERR__FATAL || m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+    else if (m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
         fail(c, TSN_ERR_FENCED, c->group, rd_kafka_message_errstr(m));
+    else if (m->err == RD_KAFKA_RESP_ERR__FATAL) /* asked for below, with its reason */
+        return false;
     else
         tsn_log(TSN_LOG_WARN, "kafka", "fetch error", "topic=%s partition=%d error=\"%s\"", c->topics[topic], m->partition,
                 rd_kafka_message_errstr(m));
@@ -313,6 +368,7 @@ static void fill_held(struct tsn_consumer *c, int timeout_ms, size_t max)
 
 int tsn_consumer_poll(struct tsn_consumer *c, int timeout_ms, struct tsn_message *out, int max, struct tsn_error *error)
 {
+    rd_kafka_resp_err_t fatal;
     char why[256];
     int used = 0;
 
@@ -327,9 +383,9 @@ int tsn_consumer_poll(struct tsn_consumer *c, int timeout_ms, struct tsn_message
         out[used].topic = topic;
         out[used++].handle = m;
     }
-    if (!c->failed.code && rd_kafka_fatal_error(c->rk, why, sizeof why))
-        fail(c, TSN_ERR_FENCED, c->group, why);
-    if (c->failed.code && !c->closing) {
+    if (!c->failed.code && (fatal = rd_kafka_fatal_error(c->rk, why, sizeof why)))
+        fail(c, tsn_kafka_class(fatal), c->group, why);
+    if (c->failed.code) {
         *error = c->failed;
         memset(&c->failed, 0, sizeof c->failed);
         return -1;
@@ -356,7 +412,7 @@ enum tsn_err tsn_consumer_seek(struct tsn_consumer *c, int32_t topic, int32_t pa
     rd_kafka_resp_err_t code;
 
     rd_kafka_topic_partition_list_add(list, c->topics[topic], partition)->offset = offset;
-    err = rd_kafka_seek_partitions(c->rk, list, 10000);
+    err = rd_kafka_seek_partitions(c->rk, list, SEEK_MS);
     code = list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
     if (err)
@@ -373,19 +429,51 @@ int64_t tsn_consumer_high(struct tsn_consumer *c, int32_t topic, int32_t partiti
     return high;
 }
 
+/* Repeats call(c, arg, slice) until it answers, timeout_ms have passed or the thread was told to give up. */
+static rd_kafka_resp_err_t in_slices(struct tsn_consumer *c, rd_kafka_resp_err_t (*call)(struct tsn_consumer *c, void *arg, int timeout_ms),
+                                     void *arg, int timeout_ms)
+{
+    int64_t until_ns = tsn_mono_now().ns + (int64_t)timeout_ms * 1000000;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+
+    while (!tsn_kafka_given_up()) {
+        int64_t left_ms = (until_ns - tsn_mono_now().ns) / 1000000;
+
+        if (left_ms <= 0)
+            break;
+        code = call(c, arg, left_ms < SLICE_MS ? (int)left_ms : SLICE_MS);
+        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE)
+            break;
+    }
+    return code;
+}
+
+struct end_query {
+    const char *topic;
+    int32_t partition;
+    int64_t end;
+};
+
+static rd_kafka_resp_err_t query_end(struct tsn_consumer *c, void *arg, int timeout_ms)
+{
+    struct end_query *q = arg;
+
+    return tsn_kafka_ask_offset(c->observer, q->topic, q->partition, &q->end, timeout_ms);
+}
+
 int64_t tsn_consumer_query_end(struct tsn_consumer *c, int32_t topic, int32_t partition, int timeout_ms)
 {
-    int64_t low = -1, high = -1;
+    struct end_query q = { c->topics[topic], partition, RD_KAFKA_OFFSET_END };
 
-    return rd_kafka_query_watermark_offsets(c->observer, c->topics[topic], partition, &low, &high, timeout_ms) ? -1 : high;
+    return in_slices(c, query_end, &q, timeout_ms) ? -1 : q.end;
 }
 
 /* A topic has more partitions than it had: the group must hear of it. Without an answer it is tried again with the next look. */
-static void note_count(struct tsn_consumer *c, size_t topic, int32_t count, int timeout_ms)
+static void note_count(struct tsn_consumer *c, int32_t topic, int32_t count, int timeout_ms)
 {
     const struct rd_kafka_metadata *md = NULL;
 
-    if (c->counts[topic] && count > c->counts[topic]) {
+    if (c->counts[topic] > 0 && count > c->counts[topic]) {
         tsn_log(TSN_LOG_INFO, "kafka", "a topic has new partitions", "topic=%s partitions=%d", c->topics[topic], count);
         if (rd_kafka_metadata(c->rk, 1, NULL, &md, timeout_ms))
             return;
@@ -394,70 +482,71 @@ static void note_count(struct tsn_consumer *c, size_t topic, int32_t count, int 
     c->counts[topic] = count;
 }
 
-static enum tsn_err all_partitions(struct tsn_consumer *c, int timeout_ms, rd_kafka_topic_partition_list_t *list,
-                                   struct tsn_error *error)
+static rd_kafka_resp_err_t ask_count(struct tsn_consumer *c, void *arg, int timeout_ms)
 {
-    for (size_t t = 0; t < c->topic_count; t++) {
-        rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->observer, c->topics[t], NULL);
-        const struct rd_kafka_metadata *md = NULL;
-        rd_kafka_resp_err_t code = rd_kafka_metadata(c->observer, 0, rkt, &md, timeout_ms);
+    int32_t topic = *(int32_t *)arg;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->observer, c->topics[topic], NULL);
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(c->observer, 0, rkt, &md, timeout_ms);
 
-        for (int p = 0; !code && md->topic_cnt == 1 && p < md->topics[0].partition_cnt; p++)
-            rd_kafka_topic_partition_list_add(list, c->topics[t], p);
-        if (!code && md->topic_cnt == 1)
-            note_count(c, t, md->topics[0].partition_cnt, timeout_ms);
-        if (md)
-            rd_kafka_metadata_destroy(md);
-        rd_kafka_topic_destroy(rkt);
-        if (code)
-            return tsn_kafka_error(error, code, c->topics[t]);
-    }
-    return TSN_OK;
+    if (!code && md->topic_cnt == 1 && !md->topics[0].err)
+        note_count(c, topic, md->topics[0].partition_cnt, timeout_ms);
+    if (md)
+        rd_kafka_metadata_destroy(md);
+    rd_kafka_topic_destroy(rkt);
+    return code;
 }
 
 int32_t tsn_consumer_partition_count(struct tsn_consumer *c, int32_t topic, int timeout_ms)
 {
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->observer, c->topics[topic], NULL);
-    const struct rd_kafka_metadata *md = NULL;
-    int32_t count = -1;
+    return in_slices(c, ask_count, &topic, timeout_ms) ? -1 : c->counts[topic];
+}
 
-    if (!rd_kafka_metadata(c->observer, 0, rkt, &md, timeout_ms) && md->topic_cnt == 1)
-        count = md->topics[0].partition_cnt;
-    if (md)
-        rd_kafka_metadata_destroy(md);
-    rd_kafka_topic_destroy(rkt);
-    return count;
+int32_t tsn_consumer_known_count(const struct tsn_consumer *c, int32_t topic)
+{
+    return c->counts[topic];
+}
+
+static enum tsn_err know_counts(struct tsn_consumer *c, int timeout_ms, struct tsn_error *error)
+{
+    bool old = !c->counts_ns || tsn_mono_now().ns - c->counts_ns >= COUNTS_MS * INT64_C(1000000);
+
+    for (int32_t t = 0; (size_t)t < c->topic_count; t++) {
+        rd_kafka_resp_err_t code = old || c->counts[t] < 0 ? in_slices(c, ask_count, &t, timeout_ms) : RD_KAFKA_RESP_ERR_NO_ERROR;
+
+        if (code)
+            return tsn_kafka_error(error, code, c->topics[t]);
+    }
+    if (old)
+        c->counts_ns = tsn_mono_now().ns;
+    return TSN_OK;
+}
+
+static rd_kafka_resp_err_t ask_committed(struct tsn_consumer *c, void *arg, int timeout_ms)
+{
+    return rd_kafka_committed(c->observer, arg, timeout_ms);
 }
 
 enum tsn_err tsn_consumer_committed(struct tsn_consumer *c, int timeout_ms, struct tsn_kafka_partitions *out, struct tsn_error *error)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    enum tsn_err err = all_partitions(c, timeout_ms, list, error);
+    enum tsn_err err = know_counts(c, timeout_ms, error);
 
+    for (size_t t = 0; t < c->topic_count && !err; t++)
+        for (int32_t p = 0; p < c->counts[t]; p++)
+            rd_kafka_topic_partition_list_add(list, c->topics[t], p);
     if (!err && list->cnt)
-        err = tsn_kafka_error(error, rd_kafka_committed(c->observer, list, timeout_ms), "committed offsets");
+        err = tsn_kafka_error(error, in_slices(c, ask_committed, list, timeout_ms), "committed offsets");
     if (!err)
         list_from(c, list, out);
     rd_kafka_topic_partition_list_destroy(list);
     return err;
 }
 
-void tsn_consumer_free(struct tsn_consumer **consumer)
+static void release(void *owner)
 {
-    struct tsn_consumer *c = *consumer;
+    struct tsn_consumer *c = owner;
 
-    if (!c)
-        return;
-    c->closing = true;
-    release_held(c);
-    if (c->queue)
-        rd_kafka_queue_destroy(c->queue);
-    if (c->rk) {
-        rd_kafka_consumer_close(c->rk);
-        rd_kafka_destroy(c->rk);
-    }
-    if (c->observer)
-        rd_kafka_destroy(c->observer);
     for (size_t i = 0; i < c->topic_count; i++)
         tsn_free(c->topics[i]);
     tsn_free(c->topics);
@@ -466,5 +555,23 @@ void tsn_consumer_free(struct tsn_consumer **consumer)
     tsn_free(c->sasl_username);
     tsn_free(c->sasl_password);
     tsn_free(c);
+}
+
+void tsn_consumer_free(struct tsn_consumer **consumer)
+{
+    struct tsn_consumer *c = *consumer;
+
     *consumer = NULL;
+    if (!c)
+        return;
+    atomic_store(&c->closing, true);
+    release_held(c);
+    if (c->queue)
+        rd_kafka_queue_destroy(c->queue);
+    if (c->observer)
+        tsn_kafka_dispose(c->observer, false, NULL, NULL);
+    if (c->rk)
+        tsn_kafka_dispose(c->rk, true, release, c);
+    else
+        release(c);
 }

@@ -9,14 +9,17 @@
 
 #include <string.h>
 
-/* A transaction call is repeated in slices of a second, so that a stop is seen. */
-enum { SLICE_MS = 1000, CALL_MAX_MS = 15000 };
+/* A transaction call is repeated in slices, so that a stop is seen. A stop waits for a broker that is slow, not for one that is away. */
+enum { SLICE_MS = 1000, CALL_MAX_MS = 15000, STOP_MAX_MS = 2000, ABORT_STOP_MS = 1000 };
+
+enum { TRANSACTION_MS = 10000 };
 
 enum { SEND_WAIT_MS = 30000, POLL_STEP_MS = 50 };
 
 struct tsn_producer {
     rd_kafka_t *rk;
     bool transactional;
+    int64_t begun_ns; /* when the last transaction began */
     TSN_VEC(rd_kafka_topic_t *) known;
     rd_kafka_resp_err_t failed; /* plain: first failed delivery since the last flush */
 };
@@ -76,19 +79,27 @@ struct tsn_producer *tsn_producer_new(const struct tsn_config *config, const cha
     return p;
 }
 
+static void release(void *owner)
+{
+    struct tsn_producer *p = owner;
+
+    tsn_vec_release(&p->known);
+    tsn_free(p);
+}
+
 void tsn_producer_free(struct tsn_producer **producer)
 {
     struct tsn_producer *p = *producer;
 
+    *producer = NULL;
     if (!p)
         return;
     for (size_t i = 0; i < p->known.len; i++)
         rd_kafka_topic_destroy(p->known.items[i]);
-    tsn_vec_release(&p->known);
     if (p->rk)
-        rd_kafka_destroy(p->rk);
-    tsn_free(p);
-    *producer = NULL;
+        tsn_kafka_dispose(p->rk, false, release, p);
+    else
+        release(p);
 }
 
 void tsn_producer_know(struct tsn_producer *p, const char *topic)
@@ -99,13 +110,34 @@ void tsn_producer_know(struct tsn_producer *p, const char *topic)
     if (!rkt)
         return;
     tsn_vec_push(&p->known, rkt);
-    if (!rd_kafka_metadata(p->rk, 0, rkt, &md, SLICE_MS))
+    if (!tsn_kafka_given_up() && !rd_kafka_metadata(p->rk, 0, rkt, &md, SLICE_MS))
         rd_kafka_metadata_destroy(md);
+}
+
+/* Whether a call that failed like this, and began at from_ns, is to be made again. */
+static bool again(const rd_kafka_error_t *err, int64_t from_ns, int stop_ms)
+{
+    int64_t waited_ms = (tsn_mono_now().ns - from_ns) / 1000000;
+
+    return rd_kafka_error_is_retriable(err) && waited_ms < (tsn_kafka_given_up() ? stop_ms : CALL_MAX_MS);
+}
+
+/* A fence of a transaction that stood open for longer than the broker allows is the broker's time-out: nobody else is on the slot. */
+static enum tsn_err outcome(const struct tsn_producer *p, struct tsn_error *error, rd_kafka_error_t *err, const char *what)
+{
+    enum tsn_err code = tsn_kafka_take_error(error, err, what);
+
+    if (code != TSN_ERR_FENCED || tsn_mono_now().ns - p->begun_ns < TRANSACTION_MS * INT64_C(1000000))
+        return code;
+    if (error)
+        error->code = TSN_ERR_TIMEOUT;
+    return TSN_ERR_TIMEOUT;
 }
 
 enum tsn_err tsn_producer_begin(struct tsn_producer *p, struct tsn_error *error)
 {
     TSN_ASSERT(p->transactional);
+    p->begun_ns = tsn_mono_now().ns;
     return tsn_kafka_take_error(error, rd_kafka_begin_transaction(p->rk), "begin transaction");
 }
 
@@ -167,43 +199,50 @@ enum tsn_err tsn_producer_offsets(struct tsn_producer *p, struct tsn_consumer *c
             to->metadata = strdup(at->metadata); /* librdkafka frees it with free() */
         }
     }
-    for (int waited_ms = 0; (err = rd_kafka_send_offsets_to_transaction(p->rk, list, group, SLICE_MS)); waited_ms += SLICE_MS) {
-        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || tsn_kafka_given_up())
+    for (int64_t from_ns = tsn_mono_now().ns; (err = rd_kafka_send_offsets_to_transaction(p->rk, list, group, SLICE_MS));) {
+        if (!again(err, from_ns, STOP_MAX_MS))
             break;
         rd_kafka_error_destroy(err);
     }
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
-    return tsn_kafka_take_error(error, err, "offsets to transaction");
+    return outcome(p, error, err, "offsets to transaction");
 }
 
-static enum tsn_err in_slices(struct tsn_producer *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), const char *what,
+static enum tsn_err in_slices(struct tsn_producer *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), int stop_ms, const char *what,
                               struct tsn_error *error)
 {
     rd_kafka_error_t *err;
 
-    for (int waited_ms = 0; (err = call(p->rk, SLICE_MS)); waited_ms += SLICE_MS) {
-        if (!rd_kafka_error_is_retriable(err) || waited_ms >= CALL_MAX_MS || tsn_kafka_given_up())
+    for (int64_t from_ns = tsn_mono_now().ns; (err = call(p->rk, SLICE_MS));) {
+        if (!again(err, from_ns, stop_ms))
             break;
         rd_kafka_error_destroy(err);
     }
-    return tsn_kafka_take_error(error, err, what);
+    return outcome(p, error, err, what);
 }
 
 enum tsn_err tsn_producer_abort(struct tsn_producer *p, struct tsn_error *error)
 {
-    return in_slices(p, rd_kafka_abort_transaction, "abort transaction", error);
+    return in_slices(p, rd_kafka_abort_transaction, ABORT_STOP_MS, "abort transaction", error);
 }
 
 enum tsn_err tsn_producer_commit(struct tsn_producer *p, struct tsn_error *error)
 {
-    return in_slices(p, rd_kafka_commit_transaction, "commit transaction", error);
+    return in_slices(p, rd_kafka_commit_transaction, STOP_MAX_MS, "commit transaction", error);
 }
 
 enum tsn_err tsn_producer_flush(struct tsn_producer *p, int timeout_ms, struct tsn_error *error)
 {
-    rd_kafka_resp_err_t code = rd_kafka_flush(p->rk, timeout_ms);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
 
+    for (int64_t until_ns = tsn_mono_now().ns + (int64_t)timeout_ms * 1000000; code == RD_KAFKA_RESP_ERR__TIMED_OUT;) {
+        int64_t left_ms = (until_ns - tsn_mono_now().ns) / 1000000;
+
+        if (left_ms < 0 || tsn_kafka_given_up())
+            break;
+        code = rd_kafka_flush(p->rk, left_ms < SLICE_MS ? (int)left_ms : SLICE_MS);
+    }
     if (!code)
         code = p->failed;
     p->failed = RD_KAFKA_RESP_ERR_NO_ERROR;

@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { LEADER_WAIT_MS = 200 };
+enum { LEADER_WAIT_MS = 200, ASK_MS = 1000, END_TRIES = 30 };
 
 struct tsn_reader {
     rd_kafka_t *rk;
@@ -39,7 +39,17 @@ static bool no_leader_yet(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
-/* query_watermark_offsets of a read_committed handle gives the last stable offset: a handle of its own asks. */
+static rd_kafka_resp_err_t ask_both(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
+{
+    rd_kafka_resp_err_t code;
+
+    *low = RD_KAFKA_OFFSET_BEGINNING;
+    *high = RD_KAFKA_OFFSET_END;
+    code = tsn_kafka_ask_offset(rk, topic, partition, low, ASK_MS);
+    return code ? code : tsn_kafka_ask_offset(rk, topic, partition, high, ASK_MS);
+}
+
+/* A read_committed handle is told the last stable offset: a handle of its own asks. */
 static enum tsn_err true_end(const struct tsn_config *config, const char *topic, int32_t partition, int64_t *low,
                              int64_t *high, struct tsn_error *error)
 {
@@ -54,14 +64,14 @@ static enum tsn_err true_end(const struct tsn_config *config, const char *topic,
     rk = tsn_kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (!rk)
         return error->code;
-    for (int tries = 0; tries < 30 && !(tries && tsn_kafka_given_up()); tries++) {
-        code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 1000);
+    for (int tries = 0; tries < END_TRIES && !tsn_kafka_given_up(); tries++) {
+        code = ask_both(rk, topic, partition, low, high);
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT && !no_leader_yet(code))
             break;
         if (no_leader_yet(code))
             poll(NULL, 0, LEADER_WAIT_MS);
     }
-    rd_kafka_destroy(rk);
+    tsn_kafka_dispose(rk, false, NULL, NULL);
     if (code) {
         tsn_kafka_error(error, code, topic);
         return tsn_error_prefix(error, "end of partition %d", partition);
@@ -122,9 +132,11 @@ enum tsn_err tsn_reader_next(struct tsn_reader *r, int timeout_ms, struct tsn_me
 
         if (!r->tail && r->position >= r->end)
             return TSN_ERR_NOT_FOUND;
+        if (tsn_kafka_given_up())
+            return tsn_error_set(error, TSN_ERR_TIMEOUT, "%s/%d: stopped at offset %lld", r->topic, r->partition, (long long)r->position);
         m = rd_kafka_consumer_poll(r->rk, left_ms > 500 ? 500 : left_ms > 0 ? (int)left_ms : 0);
         if (!m) {
-            if (left_ms <= 0 || tsn_kafka_given_up())
+            if (left_ms <= 0)
                 return tsn_error_set(error, TSN_ERR_TIMEOUT, "%s/%d: no record after offset %lld within %d ms", r->topic,
                                      r->partition, (long long)r->position, timeout_ms);
             continue;
@@ -201,10 +213,8 @@ void tsn_reader_free(struct tsn_reader **reader)
         return;
     if (r->last)
         rd_kafka_message_destroy(r->last);
-    if (r->rk) {
-        rd_kafka_consumer_close(r->rk);
-        rd_kafka_destroy(r->rk);
-    }
+    if (r->rk)
+        tsn_kafka_dispose(r->rk, true, NULL, NULL);
     tsn_free(r->topic);
     tsn_free(r);
     *reader = NULL;

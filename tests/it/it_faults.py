@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Goal: a seeded sample of the kill matrix (soak.py, which says what is compared) in the normal run.
 
-Method: two workers under load; one killed, Redis wiped, one frozen for longer than every timeout. The broker and the Redis are its own. The
-fourth fault of this sample, a SIGKILL of the only broker, is left to `make soak`: it can leave a worker that must be started again (README). How fast a run recovers is soak's to measure: here only that it does.
+Method: two workers under load; one killed, Redis wiped, one frozen for longer than every timeout, then the only broker killed, one worker stopped in order while
+it is away, and both started again. The broker and the Redis are its own. How fast a run recovers is soak's to measure: here only that it does.
 """
 import os
 import sys
@@ -13,7 +13,7 @@ import soak
 import soak_faults
 import spine
 
-POINTS, SEED, PACE, LAG_S = 3, 7, 0.1, 30
+POINTS, SEED, PACE, LAG_S = 4, 7, 0.1, 30
 
 checks = spine.Checks()
 kafka, redis = soak_faults.start_services()

@@ -421,6 +421,35 @@ static void test_direct_path(void **state)
     world_release(&w);
 }
 
+/* A worker that starts while Redis is away pages under the name that the group's incident had before: topic `respond` says it. */
+static void test_direct_path_after_restart(void **state)
+{
+    struct world w;
+    struct owner before, after;
+    char key[64];
+
+    TSN_UNUSED(state);
+    world_init(&w, NULL, redis_url, 0, "live");
+    owner_start(&before, &w.config);
+    world_alert(&w, "Slow", "hook-receiver", "warning", true, T0); /* opens and names it; nobody is woken */
+    world_flush(&w);
+    world_assert_events(&w);
+    snprintf(key, sizeof key, "%.20s:L1", tsn_buf_str(&w.expected));
+    owner_stop(&before);
+    assert_int_equal(tsn_it_service(INSTANCE, "kill", "redis"), 0);
+    owner_start(&after, &w.config);
+    world_alert(&w, "ServiceDown", "hook-receiver", "critical", true, T0 + 1000);
+    world_flush(&w);
+    wait_for(&after, paged_directly, "a page on the direct path");
+    assert_int_equal(count_text(&after, key), 1);
+    assert_int_equal(tsn_it_service(INSTANCE, "restart", "redis"), 0);
+    world_assert_events(&w);
+    tsn_it_sleep_ms(1500);
+    assert_int_equal(count_text(&after, key), 1);
+    owner_stop(&after);
+    world_release(&w);
+}
+
 static void test_standby_takes_over(void **state)
 {
     struct world w;
@@ -625,7 +654,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_events_once_across_kills), cmocka_unit_test(test_redis_wiped),
         cmocka_unit_test(test_redis_away), cmocka_unit_test(test_redis_rolled_back), cmocka_unit_test(test_redis_full),
         cmocka_unit_test(test_command_is_answered),
-        cmocka_unit_test(test_direct_path), cmocka_unit_test(test_standby_takes_over),
+        cmocka_unit_test(test_direct_path), cmocka_unit_test(test_direct_path_after_restart),
+        cmocka_unit_test(test_standby_takes_over),
         cmocka_unit_test(test_frozen_owner_is_fenced), cmocka_unit_test(test_timers),
         cmocka_unit_test(test_policy_changes),
     };

@@ -17,6 +17,7 @@ POINTS = {"none": 6, "kill1": 30, "kill3": 30, "roll": 30, "freeze": 10, "twin":
 MAIN = os.environ.get("SOAK_INSTANCE", "soak")  # of services.sh; another name lets two matrices run side by side
 INSTANCE = {"redis_full": MAIN + "full"}
 FULL_DISK = "96m"
+SLOW_STOP_S = 15  # of the sample, whose machine may be slow and its program full of checks; 10 s is the word (stopdown)
 
 
 def services(*words, instance=MAIN):
@@ -294,7 +295,8 @@ def redis_full(p):
 
 
 def sample(p):
-    """One of each kind, for the normal test run: two workers; a kill, a wiped Redis, a frozen worker, a broker killed and restarted."""
+    """One of each kind, for the normal test run: two workers; a kill, a wiped Redis, a frozen worker; the broker killed, one
+    worker stopped without it, both started again."""
     p.begin(0, 1)
     for point in range(p.points):
         p.moment(0.5, 2)
@@ -313,9 +315,17 @@ def sample(p):
             time.sleep(12)
             p.run.signal(slot, signal.SIGCONT)
         else:
-            services("kill", "kafka")
+            for number in (signal.SIGSTOP, signal.SIGCONT):  # no commit is under way when it dies: Kafka may lose the markers of one (README, Limits)
+                for worker in (0, 1):
+                    p.run.signal(worker, number)
+                if number == signal.SIGSTOP:
+                    time.sleep(2)
+                    services("kill", "kafka")
+            code, took = p.run.stop(slot, limit=30)
+            p.checks.check(code == 0 and took < SLOW_STOP_S, "ordered stop without a broker: %r after %.1f s" % (code, took))
             p.checks.check(services("restart", "kafka").returncode == 0, "the broker comes back")
             p.strike()
+            p.run.start(slot)
         p.over()
 
 

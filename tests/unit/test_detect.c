@@ -192,6 +192,60 @@ static void test_time_of_what_can_feed(void **state)
     world_stop(&w);
 }
 
+/* What a worker says of an input whose partition 0 is elsewhere counts only where nothing was said before. */
+static void test_declared_by_others(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Up, expr: 'up > 0'}" END, 0);
+    put_decl(&w.w, "a", 1, NULL);
+    put_decl(&w.w, "b", 2, NULL); /* from the owner of a: b is waited for from the first batch on */
+    put_input(&w.w, "a", 0, T0, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, TSN_TIME_NONE);
+    put_decl(&w.w, "b", 3, NULL);
+    put_input(&w.w, "b", 0, T0, false, TSN_TIME_NONE);
+    put_input(&w.w, "b", 1, T0, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, TSN_TIME_NONE); /* its owner knows of a third */
+    put_decl(&w.w, "b", 2, NULL);
+    put_input(&w.w, "a", 0, T0 + 15 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, TSN_TIME_NONE); /* … and a's owner has old news */
+    put_input(&w.w, "b", 2, T0, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0);
+    world_stop(&w);
+}
+
+/* A topic that was taken out of the configuration stops to hold time; named by an owner again, it holds time from where that stands. */
+static void test_gone_input_holds_nothing(void **state)
+{
+    struct world w;
+
+    TSN_UNUSED(state);
+    world_start(&w, GROUP "{alert: Up, expr: 'up > 0'}" END, 0);
+    put_decl(&w.w, "m", 1, NULL);
+    put_decl(&w.w, "old", 2, NULL);
+    put_input(&w.w, "m", 0, T0, false, TSN_TIME_NONE);
+    put_input(&w.w, "old", 0, T0, false, TSN_TIME_NONE);
+    put_input(&w.w, "old", 1, T0, false, TSN_TIME_NONE);
+    send(&w);
+    put_input(&w.w, "m", 0, T0 + 60 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0);
+    put_decl(&w.w, "old", 0, NULL);
+    put_input(&w.w, "m", 0, T0 + 75 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0 + 75 * S);
+    put_input(&w.w, "old", 0, T0 + 80 * S, false, TSN_TIME_NONE);
+    put_input(&w.w, "m", 0, T0 + 120 * S, false, TSN_TIME_NONE);
+    send(&w);
+    assert_int_equal(stats(&w).watermark_ms, T0 + 80 * S);
+    world_stop(&w);
+}
+
 static void test_late_samples(void **state)
 {
     struct world w;
@@ -422,7 +476,7 @@ int main(void)
         cmocka_unit_test(test_batch_cuts),          cmocka_unit_test(test_absent_in_silence),
         cmocka_unit_test(test_absent_of_what_never_was), cmocka_unit_test(test_leap),
         cmocka_unit_test(test_one_idle_partition_holds_nothing),
-        cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_late_samples),
+        cmocka_unit_test(test_time_of_what_can_feed), cmocka_unit_test(test_declared_by_others), cmocka_unit_test(test_gone_input_holds_nothing), cmocka_unit_test(test_late_samples),
         cmocka_unit_test(test_end_reasons), cmocka_unit_test(test_end_reason_of_own_unit),         cmocka_unit_test(test_switch),
         cmocka_unit_test(test_switch_same_series),  cmocka_unit_test(test_takeover_without_samples),
         cmocka_unit_test(test_state_refused),

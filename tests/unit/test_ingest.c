@@ -170,6 +170,46 @@ static void test_declarations(void **state)
     assert_int_equal(w.batches[2].decls[1].name_count, 5);
     assert_string_equal(w.batches[2].decls[1].names[1], "hook_processing_duration_seconds_bucket");
     assert_int_equal(w.batches[2].input_count, 3);
+    /* what the shell says of an input whose partition 0 is elsewhere: once, and again when it grew or the minute changed */
+    tsn_ingest_know_count(w.ingest, LOGS, 3);
+    close_at(&w, T0 + 1);
+    assert_int_equal(w.batches[2].decl_count, 1);
+    assert_string_equal(w.batches[2].decls[0].type, "logs");
+    assert_int_equal(w.batches[2].decls[0].partition_count, 3);
+    close_at(&w, T0 + 2);
+    assert_int_equal(w.batches[2].decl_count, 0);
+    tsn_ingest_know_count(w.ingest, LOGS, 4);
+    close_at(&w, T0 + 3);
+    assert_int_equal(w.batches[2].decl_count, 1);
+    assert_int_equal(w.batches[2].decls[0].partition_count, 4);
+    close_at(&w, T0 + 60000);
+    assert_int_equal(w.batches[2].decl_count, 3);
+    close_world(&w);
+}
+
+/* A topic that is an input no more is declared with no partitions, once a minute for as long as the shell says so. */
+static void test_gone_inputs(void **state)
+{
+    char *gone[] = { "old", "older" };
+    struct world w;
+
+    TSN_UNUSED(state);
+    open_world(&w, NULL, NULL);
+    assign(&w, METRICS, 0, NULL);
+    close_at(&w, T0);
+    assert_false(tsn_ingest_gone(w.ingest, gone, 0));
+    assert_true(tsn_ingest_gone(w.ingest, gone, 2));
+    assert_false(tsn_ingest_gone(w.ingest, gone, 2));
+    close_at(&w, T0 + 1);
+    assert_int_equal(w.batches[0].decl_count, 2);
+    assert_string_equal(w.batches[0].decls[1].topic, "older");
+    assert_int_equal(w.batches[0].decls[1].partition_count, 0);
+    close_at(&w, T0 + 2);
+    assert_int_equal(w.batches[0].decl_count, 0);
+    assert_true(tsn_ingest_gone(w.ingest, gone, 1)); /* the other is read again: its owner says so */
+    close_at(&w, T0 + 60000);
+    assert_int_equal(w.batches[0].decl_count, 2);
+    assert_string_equal(w.batches[0].decls[1].topic, "old");
     close_world(&w);
 }
 
@@ -726,6 +766,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_announced_each_minute),
         cmocka_unit_test(test_declarations),
+        cmocka_unit_test(test_gone_inputs),
         cmocka_unit_test(test_rule_sets_change),
         cmocka_unit_test(test_logs),
         cmocka_unit_test(test_hooks),
