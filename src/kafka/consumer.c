@@ -124,7 +124,7 @@ static void take_over(struct tsn_consumer *c, rd_kafka_topic_partition_list_t *l
         if (!(code = rd_kafka_committed(c->rk, list, 1000)) || tsn_kafka_given_up())
             break;
     if (code) {
-        fail(c, TSN_ERR_UNREACHABLE, "committed offsets", rd_kafka_err2str(code));
+        fail(c, TSN_ERR_UNREACHABLE, "the group's committed offsets do not become stable: the broker is away, or a transaction does not end", rd_kafka_err2str(code));
         take_nothing(c);
         return;
     }
