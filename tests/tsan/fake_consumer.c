@@ -182,19 +182,13 @@ struct tsn_consumer *tsn_consumer_new(const struct tsn_consumer_options *options
 void tsn_consumer_free(struct tsn_consumer **consumer)
 {
     struct tsn_consumer *c = *consumer;
-    struct tsn_kafka_partitions all = { 0 };
 
     if (!c)
         return;
     pthread_mutex_lock(&fake.lock);
-    for (size_t i = 0; i < c->owned.len; i++)
-        push(&all, c->owned.items[i].topic, c->owned.items[i].partition, c->owned.items[i].position, NULL);
-    if (all.len)
-        revoke(c, &all);
     if (!c->fenced)
         leave(c);
     pthread_mutex_unlock(&fake.lock);
-    tsn_kafka_partitions_release(&all);
     for (size_t i = 0; i < c->opt.topic_count; i++)
         tsn_free(c->topics[i]);
     tsn_free(c->topics);
@@ -307,6 +301,28 @@ int32_t tsn_consumer_partition_count(struct tsn_consumer *c, int32_t topic, int 
     count = fake_find(c->topics[topic])->partitions;
     pthread_mutex_unlock(&fake.lock);
     return count;
+}
+
+int32_t tsn_consumer_known_count(const struct tsn_consumer *c, int32_t topic)
+{
+    return tsn_consumer_partition_count((struct tsn_consumer *)(uintptr_t)c, topic, 0);
+}
+
+void tsn_names_release(struct tsn_names *names)
+{
+    for (size_t i = 0; i < names->len; i++)
+        tsn_free(names->items[i]);
+    tsn_vec_release(names);
+}
+
+/* No input is ever taken out of the configuration here. */
+enum tsn_err tsn_consumer_gone(struct tsn_consumer *c, int timeout_ms, struct tsn_names *names, struct tsn_error *error)
+{
+    TSN_UNUSED(c);
+    TSN_UNUSED(timeout_ms);
+    TSN_UNUSED(error);
+    *names = (struct tsn_names){ 0 };
+    return TSN_OK;
 }
 
 enum tsn_err tsn_consumer_committed(struct tsn_consumer *c, int timeout_ms, struct tsn_kafka_partitions *out, struct tsn_error *error)

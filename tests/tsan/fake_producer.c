@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-void tsn_kafka_give_up_on(const atomic_bool *flag) { TSN_UNUSED(flag); }
+static _Thread_local const atomic_bool *give_up;
+
+void tsn_kafka_give_up_on(const atomic_bool *flag) { give_up = flag; }
+bool tsn_kafka_given_up(void) { return give_up && atomic_load(give_up); }
 
 void tsn_kafka_partitions_release(struct tsn_kafka_partitions *list)
 {
