@@ -103,6 +103,7 @@ struct sim_world {
     struct sim_plan plan;
     uint64_t random;
     int64_t start_ms, now, turns, switch_ms; /* switch_ms INT64_MAX: one rule set throughout */
+    bool head_start; /* DETECT stepped before all inputs were named */
     bool eager, never_late; /* never_late: partitions count as idle only when nothing more will come
                                there */
     int64_t gap_ms, born_ms;
