@@ -121,7 +121,8 @@ static void law_broken(struct sim_world *s, int32_t p, size_t n, const struct si
     while (at < r->len && r->bytes[at] == want[at])
         at++;
     at = at > 40 ? at - 40 : 0;
-    sim_fail(s, "law: samples/%d, transition %zu: …%.120s; undisturbed: …%.120s", p, n, r->bytes + at, want + at);
+    sim_fail(s, "law: samples/%d, transition %zu: …%.*s; undisturbed: …%.120s", p, n, (int)(r->len - at > 120 ? 120 : r->len - at),
+             r->bytes + at, want + at);
 }
 
 /* ---- where a partition goes over to another set ---------------------------------------------- */
