@@ -7,14 +7,13 @@
  * (NEW_MS) the others go no further than time.align from where they began; after that by bytes alone, as it may hold time for as long as it
  * likes (an open transaction).
  *
- * Each partition has a limit, the slowest one's watermark + time.align; the record that passes it is the last one taken: what the same poll brought
- * beyond it is let fall, and read again later. So the bound holds but for what one record spans. The limits are set anew when one is met, and every LOOK_MS;
- * a partition that waits goes on when it is no more than half as far ahead, because a pause throws away what was fetched.
+ * The partitions are compared every LOOK_MS; one that is further ahead than time.align waits, and goes on when it is no more than half as far ahead,
+ * because a pause throws away what was fetched. What a poll had brought by then is taken: letting it fall and seeking back to it lost the order of
+ * a partition on a real broker.
  *
- * Others' watermarks are asked for once a second, and more often while a partition of this worker waits. They are older than they look, never younger: the
- * bound holds over workers, too.
+ * Others' watermarks are asked for once a second, and more often while a partition of this worker waits. They are older than they look, never younger.
  *
- * Limits: a partition that wakes up after having been idle, or is assigned anew, may be as far behind as it likes; bytes are those of the values read, not of
+ * Limits: between two looks a fast catch-up goes on: the bound holds but for what LOOK_MS of it span. A partition that wakes up after having been idle, or is assigned anew, may be as far behind as it likes; bytes are those of the values read, not of
  * the batches they became, and are compared every LOOK_MS.
  */
 #include "app/ingest_session.h"
@@ -128,23 +127,15 @@ static bool too_far(const struct ingest_session *s, const struct part *part, int
 static void hold(struct ingest_session *s, int32_t input, int32_t p, struct part *part)
 {
     part->align_paused = true;
-    part->fell = false;
     tsn_ingest_blocked(s->ingest, (size_t)input, p); /* what comes while it waits is not seen: it holds time */
     tsn_consumer_pause(s->consumer, input, p, true);
 }
 
-/* librdkafka goes on behind what it handed out; what was let fall of that lies before. */
 static void let_go(struct ingest_session *s, int32_t input, int32_t p, struct part *part)
 {
-    struct tsn_error error;
-
+    part->align_paused = false;
     tsn_consumer_pause(s->consumer, input, p, false);
-    if (part->fell && tsn_consumer_seek(s->consumer, input, p, part->next_offset, &error)) {
-        tsn_consumer_pause(s->consumer, input, p, true); /* its fetcher is in between: the next look tries again */
-        return;
-    }
     tsn_ingest_blocked(s->ingest, (size_t)input, p);
-    part->align_paused = part->fell = false;
 }
 
 static void align_input(struct ingest_session *s, int32_t input, int64_t least_ms, bool mark)
@@ -158,10 +149,6 @@ static void align_input(struct ingest_session *s, int32_t input, int64_t least_m
             continue;
         if (mark)
             mark_bytes(part, at_ms);
-        if (at_ms == TSN_TIME_NONE)
-            part->limit_ms = TSN_TIME_NONE; /* its first record says where all stand */
-        else
-            part->limit_ms = least_ms == INT64_MAX || least_ms == TSN_TIME_NONE ? INT64_MAX : least_ms + s->config->time.align_ms;
         ahead = too_far(s, part, at_ms, least_ms);
         if (ahead && !part->align_paused)
             hold(s, input, p, part);
@@ -224,9 +211,4 @@ void ingest_align(struct ingest_session *s)
         ask(s);
     if (ingest_older_than(s->looked_ns, LOOK_MS))
         look(s);
-}
-
-void ingest_align_reached(struct ingest_session *s)
-{
-    look(s);
 }

@@ -19,8 +19,6 @@ struct align_mark {
 
 struct part {
     bool mine, held, align_paused, idle, blocked;
-    bool fell;        /* align_paused: messages beyond next_offset were handed out and let fall */
-    int64_t limit_ms; /* a watermark beyond it is too far ahead, as far as is known; TSN_TIME_NONE: any */
     int64_t next_offset, eof_offset; /* eof_offset -1: records came since */
     int64_t eof_ns, asked_ns, retry_ns, assigned_ns;
     int64_t first_ms; /* its first watermark here; TSN_TIME_NONE: none yet */
@@ -88,7 +86,5 @@ void ingest_sender_take(struct ingest_session *s, struct tsn_closed_batch *batch
 
 /* To be called in every turn: pauses partitions that are too far ahead of what they must run beside, and lets them go again. */
 void ingest_align(struct ingest_session *s);
-/* A partition's watermark has passed its limit: the limits are set anew, and whoever is still beyond his is paused. */
-void ingest_align_reached(struct ingest_session *s);
 
 #endif

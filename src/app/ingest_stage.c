@@ -162,11 +162,6 @@ static void take_message(struct ingest_session *s, const struct tsn_message *m)
 
     if (!part || !part->mine || part->held)
         return;
-    if (part->align_paused) {
-        part->fell = part->fell || m->offset >= part->next_offset;
-        part->eof_offset = part->fell ? -1 : part->eof_offset;
-        return;
-    }
     if (m->eof) {
         if (part->eof_offset != m->offset)
             part->eof_ns = part->asked_ns = tsn_mono_now().ns;
@@ -185,8 +180,6 @@ static void take_message(struct ingest_session *s, const struct tsn_message *m)
     part->bytes += (int64_t)m->value_len;
     part->eof_offset = -1;
     part->idle = part->blocked = false;
-    if (tsn_ingest_watermark(s->ingest, record.input, m->partition) > part->limit_ms)
-        ingest_align_reached(s);
 }
 
 static void retry_held(struct ingest_session *s, int32_t input, int32_t partition, struct part *part)

@@ -190,7 +190,7 @@ static void test_declarations(void **state)
 /* A topic that is an input no more is declared with no partitions, once a minute for as long as the shell says so. */
 static void test_gone_inputs(void **state)
 {
-    char *gone[] = { "old", "older" };
+    char old[] = "old", older[] = "older", *gone[] = { old, older };
     struct world w;
 
     TSN_UNUSED(state);
